@@ -1,0 +1,249 @@
+"""What a person sees: one small document, written once, shown as text and as HTML.
+
+Every result builds a `Face` from its own data (`result.face()`). `Shown` gives the result its text
+(`str`, a terminal, a log) and its HTML (a notebook) from that one document, so the two never
+disagree. Whatever comes from file names or the network is escaped here and only here. The HTML
+carries its own styles, for Colab and VS Code put every output into a frame of its own, and it uses
+no colour that would vanish on a dark page; nothing is said by colour alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Union
+
+LINE = 78
+"""Columns at which the text face wraps: narrow enough for an 80-column terminal."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A paragraph; `strong` ones carry the verdict, `quiet` ones the small print."""
+
+    text: str
+    strong: bool = False
+    quiet: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Code:
+    """Something to type or to copy."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows under headers; `name` lets a live display say that it has already shown them."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    name: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A PNG with the words that stand for it where pictures cannot be shown."""
+
+    png: bytes
+    alt: str
+
+
+Part = Union[Text, Code, Table, Picture]
+
+
+@dataclasses.dataclass(frozen=True)
+class Face:
+    """A title and its parts, from top to bottom.
+
+    Examples
+    --------
+    >>> face = Face("GPU check", (Text("No GPU here.", strong=True), table(["GPU"], [["none"]])))
+    >>> print(face.text())
+    GPU check
+    No GPU here.
+      GPU
+      ----
+      none
+    >>> "<b>No GPU here.</b>" in face.html()
+    True
+    """
+
+    title: str
+    parts: tuple[Part, ...] = ()
+
+    def text(self, without: Iterable[str] = ()) -> str:
+        """Give the face in plain text, leaving out the tables with these names."""
+        skip = set(without)
+        parts = [p for p in self.parts if not (isinstance(p, Table) and p.name in skip)]
+        return "\n".join([self.title, *(_text(part) for part in parts)])
+
+    def html(self) -> str:
+        """Give the face as one self-contained piece of HTML."""
+        title = f'<div style="font-weight:600;font-size:1.1em">{html.escape(self.title)}</div>'
+        body = "".join(_html(part) for part in self.parts)
+        return f'<div style="line-height:1.45;max-width:60em">{title}{body}</div>'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], name: str = "") -> Table:
+    """Make a `Table` of anything that has a `str`; None is shown as n/a."""
+    cells = tuple(tuple("n/a" if cell is None else str(cell) for cell in row) for row in rows)
+    return Table(tuple(head), cells, name)
+
+
+def _text(part: Part) -> str:
+    if isinstance(part, Text):
+        lines = part.text.splitlines()
+        return "\n".join(
+            "\n".join(textwrap.wrap(line, LINE, break_long_words=False, break_on_hyphens=False))
+            for line in lines
+        )
+    if isinstance(part, Code):
+        return textwrap.indent(part.text, "    ")
+    if isinstance(part, Picture):
+        return f"[{part.alt}]"
+    widths = column_widths(part)
+    rule = ["-" * width for width in widths]
+    return "\n".join(table_line(cells, widths) for cells in (part.head, rule, *part.rows))
+
+
+def column_widths(part: Table) -> list[int]:
+    """Give the widest cell of each column, in characters."""
+    return [max(len(cell) for cell in column) for column in zip(part.head, *part.rows, strict=True)]
+
+
+def table_line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Set one row of a text table.
+
+    Examples
+    --------
+    >>> table_line(["epoch", "0.93"], [5, 8])
+    '  epoch  0.93'
+    """
+    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+    return ("  " + "  ".join(padded)).rstrip()
+
+
+def _html(part: Part) -> str:
+    if isinstance(part, Text):
+        words = html.escape(part.text).replace("\n", "<br>")
+        style = "margin:.3em 0;opacity:.75;font-size:.9em" if part.quiet else "margin:.3em 0"
+        return f'<div style="{style}">{f"<b>{words}</b>" if part.strong else words}</div>'
+    if isinstance(part, Code):
+        style = (
+            "margin:.3em 0;padding:.4em .6em;border:1px solid rgba(128,128,128,.35);overflow-x:auto"
+        )
+        return f'<pre style="{style}">{html.escape(part.text)}</pre>'
+    if isinstance(part, Picture):
+        data = base64.b64encode(part.png).decode("ascii")
+        alt = html.escape(part.alt)
+        source = f"data:image/png;base64,{data}"
+        return f'<img style="max-width:100%;margin:.3em 0" alt="{alt}" src="{source}">'
+    return _html_table(part)
+
+
+def _html_table(part: Table) -> str:
+    cell = "padding:.15em .7em;text-align:left;border-bottom:1px solid rgba(128,128,128,.3)"
+    head = "".join(f'<th scope="col" style="{cell}">{html.escape(h)}</th>' for h in part.head)
+    rows = "".join(
+        "<tr>" + "".join(f'<td style="{cell}">{html.escape(c)}</td>' for c in row) + "</tr>"
+        for row in part.rows
+    )
+    return (
+        '<table style="border-collapse:collapse;margin:.4em 0">'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+class Shown:
+    """Gives a frozen dataclass that has a `face()` its text, its HTML and its `to_dict()`."""
+
+    def face(self) -> Face:
+        """Build what a person sees from this result's own data."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the result as plain data that `json.dumps` takes."""
+        return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.repr}  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        return self.face().text()
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, str]:
+        return bundle(self.face(), include, exclude)
+
+
+def bundle(
+    face: Face, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+) -> dict[str, str]:
+    """Give both faces by MIME type, honouring what the front end asks for."""
+    makers = {"text/plain": face.text, "text/html": face.html}
+    wanted = set(makers) if include is None else set(include)
+    wanted -= set(exclude or ())
+    return {mime: make() for mime, make in makers.items() if mime in wanted}
+
+
+def plain(value: object) -> Any:
+    """Turn a result's value into data for JSON: dataclasses to dicts, paths to text."""
+    if isinstance(value, Shown):
+        return value.to_dict()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    return value
+
+
+def duration(seconds: float) -> str:
+    """Say a time as a person would.
+
+    Examples
+    --------
+    >>> duration(0.42), duration(8.4), duration(75), duration(7260)
+    ('0.4 s', '8 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds < 1:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(count: float) -> str:
+    """Say a number of bytes as a person would, in powers of ten.
+
+    Examples
+    --------
+    >>> size(512), size(39_321_600), size(857_214_334)
+    ('512 B', '39.3 MB', '857 MB')
+    """
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            amount = count / scale
+            return f"{amount:.0f} {unit}" if amount >= 100 else f"{amount:.1f} {unit}"
+    return f"{count:.0f} B"
+
+
+def percent(share: float | None) -> str:
+    """Say a share as a percentage, or n/a.
+
+    Examples
+    --------
+    >>> percent(0.9875), percent(None)
+    ('98.75 %', 'n/a')
+    """
+    return "n/a" if share is None else f"{100 * share:.2f} %"

@@ -1,0 +1,161 @@
+"""Where am I, what is offered here, and where may files live.
+
+The order of the questions matters: Kaggle's images are built from Colab's and carry its
+`COLAB_RELEASE_TAG`, so Kaggle is asked first, and Colab is known by its shell's class, not by that
+variable. Everything comes in as arguments (the environment, the shell), so that a test hands in
+its own.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Name = Literal["kaggle", "colab", "vscode", "jupyter", "terminal", "script"]
+Front = Literal["notebook", "terminal", "log"]
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The place this process runs in.
+
+    Attributes
+    ----------
+    name
+        `kaggle`, `colab`, `vscode`, `jupyter`, `terminal` (IPython in one) or `script`
+        (no IPython).
+    front
+        What can be shown: a `notebook`'s outputs, a `terminal`'s moving line, or a `log`'s lines.
+    """
+
+    name: Name
+    front: Front
+
+    @property
+    def offers_gpu(self) -> str:
+        """Say how this platform gives a GPU, in steps; empty where it is up to the machine."""
+        return GPU_OFFERS.get(self.name, "")
+
+
+GPU_OFFERS: dict[str, str] = {
+    "colab": "Runtime menu > Change runtime type > T4 GPU > Save, then run the notebook again "
+    "from the top.",
+    "kaggle": "Settings > Accelerator > GPU T4 x2 (needs a phone-verified account and quota left "
+    "this week), then run the notebook again from the top. Do not pick P100: today's "
+    "PyTorch no longer supports it.",
+}
+
+
+def where(
+    shell: Any = None,
+    env: Mapping[str, str] | None = None,
+    stdout: Any = None,
+) -> Platform:
+    """Say which platform this is and what it can show.
+
+    Parameters
+    ----------
+    shell
+        The running IPython shell; found by itself where IPython runs, None in a plain script.
+    env
+        Environment variables; the process's own by default.
+    stdout
+        The stream whose `isatty` decides between a terminal and a log; `sys.stdout` by default.
+
+    Examples
+    --------
+    >>> where(shell=False, env={}, stdout=None).name
+    'script'
+    """
+    env = os.environ if env is None else env
+    shell = running_shell() if shell is None else shell
+    family = {(c.__module__, c.__name__) for c in type(shell).__mro__} if shell else set()
+    in_kernel = any(name == "ZMQInteractiveShell" for _, name in family)
+    front: Front = "notebook" if in_kernel else _stream_front(stdout)
+    return Platform(_name(shell, family, in_kernel, env), front)
+
+
+def _name(
+    shell: Any, family: set[tuple[str, str]], in_kernel: bool, env: Mapping[str, str]
+) -> Name:
+    if "KAGGLE_KERNEL_RUN_TYPE" in env:
+        return "kaggle"
+    if any(module == "google.colab._shell" for module, _ in family):
+        return "colab"
+    if not shell:
+        return "script"
+    if in_kernel:
+        in_vscode = "__vsc_ipynb_file__" in shell.user_ns or "VSCODE_PID" in env
+        return "vscode" if in_vscode else "jupyter"
+    return "terminal"
+
+
+def _stream_front(stdout: Any) -> Front:
+    stream = sys.stdout if stdout is None else stdout
+    is_terminal = bool(getattr(stream, "isatty", lambda: False)())
+    return "terminal" if is_terminal else "log"
+
+
+def running_shell() -> Any:
+    """Give the IPython shell that runs this code, or None; imports nothing."""
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython is not None else None
+
+
+def terminal_columns() -> int:
+    """Give the width of the terminal, in characters."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def data_folder(env: Mapping[str, str] | None = None) -> Path:
+    """Say where data sets live: fastai's own configured folder.
+
+    So that what fastai's `untar_data` fetched is found here, and the other way round. The folder is
+    read from fastai's `config.ini` without importing fastai.
+
+    Parameters
+    ----------
+    env
+        `FASTAI_HOME` moves the whole of it, as it does for fastai.
+    """
+    return _fastai_folder("data", "data", env)
+
+
+def archive_folder(env: Mapping[str, str] | None = None) -> Path:
+    """Say where downloaded archives live: fastai's own configured folder."""
+    return _fastai_folder("archive", "archive", env)
+
+
+def _fastai_folder(key: str, default: str, env: Mapping[str, str] | None) -> Path:
+    env = os.environ if env is None else env
+    home = Path(env.get("FASTAI_HOME", "~/.fastai")).expanduser()
+    config = configparser.ConfigParser(interpolation=None)
+    try:
+        config.read(home / "config.ini", encoding="utf-8")
+    except (configparser.Error, OSError, UnicodeDecodeError):
+        return home / default
+    value = config.get("DEFAULT", key, fallback=default)
+    return home / Path(value).expanduser()
+
+
+def runs_folder(place: Platform) -> Path:
+    """Say where runs of the lesson are kept: where the platform keeps files, else here."""
+    kaggle = Path("/kaggle/working")
+    root = kaggle if place.name == "kaggle" and kaggle.is_dir() else Path.cwd()
+    return root / "fastmagic-runs"
+
+
+def usable_cores() -> int:
+    """Count the processor cores that this process may use.
+
+    A container or `taskset` may allow fewer than the machine has; where the operating system cannot
+    say (macOS, Windows), it is the machine's own count.
+    """
+    ask = getattr(os, "sched_getaffinity", None)
+    return len(ask(0)) if ask else os.cpu_count() or 1

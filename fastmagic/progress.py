@@ -1,0 +1,285 @@
+"""One progress display for a notebook, a terminal and a log file.
+
+A verb is handed a `View` and tells it what happens: `note` for a line that stays, `bar` for the
+one thing that moves, `row` for a table that grows, `finish` for the result's face. How that looks
+is the view's affair:
+
+    NotebookView   one output, updated in place, that becomes the final face; no ipywidgets
+    TerminalView   lines, and one moving line at the bottom
+    LogView        lines only: no carriage returns, no escape codes, now and then a line of progress
+    QuietView      nothing: what the Python twins use unless they are asked to show
+
+The moving line is written by tqdm's own formatter.
+"""
+
+from __future__ import annotations
+
+import html
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, TextIO
+
+from fastmagic import faces, platforms
+from fastmagic.faces import Face, Part, Text
+
+UPDATES_PER_SECOND = 5
+LOG_EVERY_SECONDS = 10
+
+
+class View:
+    """Says nothing, keeps what was said; the other views draw it.
+
+    As a context manager it takes the moving line away when the block ends, also after an error.
+
+    Examples
+    --------
+    >>> with View() as view:
+    ...     view.note("Looking for a GPU")
+    ...     view.bar("downloading", 3, 10, "MB")
+    >>> view.notes
+    ['Looking for a GPU']
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.notes: list[str] = []
+        self.head: tuple[str, ...] = ()
+        self.rows: list[tuple[str, ...]] = []
+        self.table_name = ""
+        self._clock = clock
+        self._bar: tuple[str, float, float | None, str] | None = None
+        self._bar_since = 0.0
+        self._bar_label = ""
+        self._drawn = float("-inf")
+
+    def note(self, text: str) -> None:
+        """Say one line that stays."""
+        self.notes.append(text)
+        self._note(text)
+
+    def bar(self, label: str, done: float, total: float | None = None, unit: str = "") -> None:
+        """Move the one moving line; drawn at most five times a second."""
+        now = self._clock()
+        if label != self._bar_label:
+            self._bar_label, self._bar_since, self._drawn = label, now, float("-inf")
+        self._bar = (label, done, total, unit)
+        if now - self._drawn >= self._pause():
+            self._drawn = now
+            self._draw_bar()
+
+    def row(self, head: Sequence[str], values: Sequence[object], name: str = "") -> None:
+        """Add a row to the growing table called `name`; another name starts another table."""
+        if name != self.table_name or tuple(head) != self.head:
+            self.head, self.rows, self.table_name = tuple(head), [], name
+        self.rows.append(tuple(str(value) for value in values))
+        self._row()
+
+    def finish(self, face: Face) -> None:
+        """End with the result: from here on nothing of the progress is left."""
+        self.clear_bar()
+        self._finish(face)
+
+    def clear_bar(self) -> None:
+        """Take the moving line away."""
+        if self._bar is not None:
+            self._bar = None
+            self._bar_label = ""
+            self._draw_bar()
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.clear_bar()
+
+    def _bar_text(self, columns: int) -> str:
+        if self._bar is None:
+            return ""
+        from tqdm import tqdm
+
+        label, done, total, unit = self._bar
+        scale = unit == "B"
+        elapsed = max(self._clock() - self._bar_since, 1e-6)
+        return str(
+            tqdm.format_meter(
+                done,
+                total,
+                elapsed,
+                ncols=columns,
+                prefix=label,
+                unit=unit,
+                unit_scale=scale,
+                ascii=False,
+            )
+        )
+
+    def _pause(self) -> float:
+        return 1 / UPDATES_PER_SECOND
+
+    def _note(self, text: str) -> None: ...
+    def _draw_bar(self) -> None: ...
+    def _row(self) -> None: ...
+    def _finish(self, face: Face) -> None: ...
+
+
+QuietView = View
+
+
+class LogView(View):
+    """Plain lines for a file or a pipe: whole lines, no carriage returns."""
+
+    def __init__(
+        self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(clock)
+        self._stream = stream
+        self._tables: set[str] = set()
+
+    def _print(self, text: str = "", end: str = "\n") -> None:
+        print(text, end=end, file=self._stream or sys.stdout, flush=True)
+
+    def _pause(self) -> float:
+        return LOG_EVERY_SECONDS
+
+    def _note(self, text: str) -> None:
+        self._print(text)
+
+    def _draw_bar(self) -> None:
+        if self._bar is None or self._clock() - self._bar_since < LOG_EVERY_SECONDS:
+            return  # quick work needs no line of progress in a log
+        self._print(self._bar_text(faces.LINE))
+
+    def _row(self) -> None:
+        widths = [max(len(title), 10) for title in self.head]
+        if len(self.rows) == 1:
+            self._tables.add(self.table_name)
+            self._print(faces.table_line(self.head, widths))
+            self._print(faces.table_line(["-" * width for width in widths], widths))
+        self._print(faces.table_line(self.rows[-1], widths))
+
+    def _finish(self, face: Face) -> None:
+        self._print(face.text(without=self._tables - {""}))
+
+
+class TerminalView(LogView):
+    """Lines, and below them one line that moves."""
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        columns: Callable[[], int] = platforms.terminal_columns,
+    ) -> None:
+        super().__init__(stream, clock)
+        self._columns = columns
+        self._written = 0
+
+    def _pause(self) -> float:
+        return 1 / UPDATES_PER_SECOND
+
+    def _print(self, text: str = "", end: str = "\n") -> None:
+        self._wipe()
+        super()._print(text, end)
+
+    def _draw_bar(self) -> None:
+        self._wipe()
+        if self._bar is not None:
+            line = self._bar_text(self._columns() - 1)
+            super()._print(line, end="")
+            self._written = len(line)
+
+    def _wipe(self) -> None:
+        if self._written:
+            super()._print("\r" + " " * self._written + "\r", end="")
+            self._written = 0
+
+
+class NotebookView(View):
+    """One output in a notebook, updated in place until it is the result's face."""
+
+    def __init__(
+        self,
+        title: str,
+        display: Callable[..., Any] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(clock)
+        self._title = title
+        self._display = display
+        self._handle: Any = None
+
+    def _show(self, bundle: dict[str, str]) -> None:
+        if self._handle is None:
+            if self._display is None:
+                from IPython.display import display
+
+                self._display = display
+            self._handle = self._display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
+
+    def _refresh(self) -> None:
+        parts: list[Part] = [Text(note) for note in self.notes]
+        if self.rows:
+            parts.append(faces.table(self.head, self.rows, self.table_name))
+        shown = faces.bundle(Face(self._title, tuple(parts)))
+        if self._bar is not None:
+            shown["text/plain"] += "\n" + self._bar_text(faces.LINE)
+            shown["text/html"] += self._bar_html()
+        self._show(shown)
+
+    def _bar_html(self) -> str:
+        assert self._bar is not None
+        label, done, total, _ = self._bar
+        value = f'value="{done}" max="{total}"' if total else ""
+        words = html.escape(self._bar_text(faces.LINE))
+        return (
+            f'<div><progress {value} style="width:20em" aria-label="{html.escape(label)}">'
+            "</progress>"
+            f'<div style="font-family:monospace;font-size:.85em">{words}</div></div>'
+        )
+
+    def _note(self, text: str) -> None:  # noqa: ARG002 - all the notes are drawn
+        self._refresh()
+
+    def _draw_bar(self) -> None:
+        self._refresh()
+
+    def _row(self) -> None:
+        self._refresh()
+
+    def _finish(self, face: Face) -> None:
+        self._show(faces.bundle(face))
+
+
+def open_view(show: bool | View, title: str, place: platforms.Platform | None = None) -> View:
+    """Choose the view that a verb speaks to.
+
+    Parameters
+    ----------
+    show
+        False for none, True for the one that fits the front end, or a view made elsewhere.
+    title
+        The heading that stands over a notebook's live output.
+    place
+        Where we are; found by itself by default.
+
+    Examples
+    --------
+    >>> type(open_view(False, "GPU check")).__name__
+    'View'
+    """
+    if isinstance(show, View):
+        return show
+    if not show:
+        return QuietView()
+    place = place or platforms.where()
+    if place.front == "notebook":
+        return NotebookView(title)
+    return TerminalView() if place.front == "terminal" else LogView()
