@@ -15,7 +15,7 @@ import html
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 LINE = 78
 """Columns at which the text face wraps: narrow enough for an 80-column terminal."""
@@ -54,7 +54,7 @@ class Picture:
     alt: str
 
 
-Part = Union[Text, Code, Table, Picture]
+Part = Text | Code | Table | Picture
 
 
 @dataclasses.dataclass(frozen=True)
