@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fastmagic.data.get import data_card, get_data
     from fastmagic.environment.setup import SetupReport, fastai_setup
     from fastmagic.errors import FastMagicError
     from fastmagic.gpu.check import GpuReport, gpu_check
-    from fastmagic.lesson.train import TrainResult, train_lesson1
+    from fastmagic.lesson.report import TrainResult
+    from fastmagic.lesson.train import train_lesson1
 
 __version__ = "0.1.0"
 
@@ -24,7 +23,7 @@ _ROOMS = {
     "FastMagicError": "fastmagic.errors",
     "GpuReport": "fastmagic.gpu.check",
     "SetupReport": "fastmagic.environment.setup",
-    "TrainResult": "fastmagic.lesson.train",
+    "TrainResult": "fastmagic.lesson.report",
     "data_card": "fastmagic.data.get",
     "fastai_setup": "fastmagic.environment.setup",
     "get_data": "fastmagic.data.get",

@@ -6,6 +6,7 @@
     │   ├── DownloadError     the network or the server
     │   ├── ArchiveError      a broken or hostile archive
     │   └── PicturesError     no pictures, one class only, unreadable pictures
+    ├── GpuRequired           a GPU was asked for and none can be used
     ├── SetupError            an installation that failed
     ├── LessonError           a lesson that cannot start, or a body that failed
     └── Stopped               Ctrl-C or the stop button; also a KeyboardInterrupt
@@ -75,6 +76,10 @@ class PicturesError(DataError):
     """A folder without usable pictures, or with fewer than two classes."""
 
 
+class GpuRequired(FastMagicError):
+    """A usable GPU was asked for, and there is none."""
+
+
 class SetupError(FastMagicError):
     """An installation that failed; the environment is said to be as it was, or how to mend it."""
 
@@ -97,5 +102,5 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     >>> did_you_mean("zebra", ["dogscats", "pets", "sample"])
     ''
     """
-    near = difflib.get_close_matches(word, list(known), n=2, cutoff=0.6)
+    near = difflib.get_close_matches(word, list(dict.fromkeys(known)), n=3, cutoff=0.6)
     return f"Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""

@@ -104,6 +104,9 @@ class View:
         from tqdm import tqdm
 
         label, done, total, unit = self._bar
+        if total is None:
+            amount = faces.size(done) if unit == "B" else f"{done:g}{unit}"
+            return f"{label} … {amount}"[:columns]
         scale = unit == "B"
         elapsed = max(self._clock() - self._bar_since, 1e-6)
         return str(
@@ -129,6 +132,26 @@ class View:
 
 
 QuietView = View
+
+
+class NestedView(View):
+    """Passes what a verb within a verb says on to the outer one's view, but not its final face."""
+
+    def __init__(self, outer: View) -> None:
+        super().__init__()
+        self._outer = outer
+
+    def note(self, text: str) -> None:
+        """Say the line in the outer view."""
+        self._outer.note(text)
+
+    def bar(self, label: str, done: float, total: float | None = None, unit: str = "") -> None:
+        """Move the outer view's line."""
+        self._outer.bar(label, done, total, unit)
+
+    def clear_bar(self) -> None:
+        """Take the outer view's line away."""
+        self._outer.clear_bar()
 
 
 class LogView(View):

@@ -1,1 +1,1 @@
-
+"""Finds, downloads, unpacks, checks and shows data sets."""

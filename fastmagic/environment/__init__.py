@@ -1,1 +1,1 @@
-
+"""Plans, installs and verifies what fastai needs."""

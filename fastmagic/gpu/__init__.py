@@ -1,1 +1,1 @@
-
+"""What can train here: cards, driver, torch, host."""

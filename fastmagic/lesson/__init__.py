@@ -1,1 +1,1 @@
-
+"""Runs lesson 1: a cell body or a recipe, from data to report."""

@@ -1,0 +1,160 @@
+"""Where a data set lies: fastai's own folders, found again by where it came from.
+
+A catalogue's data set lies where fastai's `untar_data` puts it, so that each finds what the other
+fetched. Two archives of the reader's own may have the same name, so for these a small record beside
+the archives says where a folder's contents came from, and a second one of that name gets a
+different folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from fastmagic import platforms
+from fastmagic.data.address import fingerprint
+from fastmagic.data.archive import split_name
+from fastmagic.data.catalogue import S3, DataSet
+from fastmagic.progress import View
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one data set lies.
+
+    Attributes
+    ----------
+    folder
+        What is unpacked; whole or absent.
+    archive
+        The archive it is unpacked from.
+    origin
+        Where the archive came from, without secrets.
+    record
+        The small file that says so.
+    lock
+        The file that the process which gets the data set holds.
+    """
+
+    folder: Path
+    archive: Path
+    origin: str
+    record: Path
+    lock: Path
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the folder is there, with something in it."""
+        return self.folder.is_dir() and any(self.folder.iterdir())
+
+    @property
+    def recorded_origin(self) -> str:
+        """Where the folder that is there came from; empty where nothing is recorded."""
+        try:
+            return str(json.loads(self.record.read_text("utf-8"))["origin"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    def remember(self) -> None:
+        """Record where the folder's contents come from; done before they are there."""
+        self.record.parent.mkdir(parents=True, exist_ok=True)
+        self.record.write_text(json.dumps({"folder": str(self.folder), "origin": self.origin}))
+
+
+def state_folder(env: Mapping[str, str] | None = None) -> Path:
+    """Say where records and the memory of checked pictures are kept."""
+    return platforms.archive_folder(env) / "fastmagic"
+
+
+def for_entry(entry: DataSet, dest: Path | None, env: Mapping[str, str] | None) -> Place:
+    """Give the place of a catalogue's data set: fastai's own, unless `dest` says otherwise."""
+    archives = platforms.archive_folder(env)
+    folder = (dest or platforms.data_folder(env)) / entry.folder
+    # fastai holds this very lock while it downloads and unpacks
+    lock = archives / f"{entry.archive_name or entry.folder}.lock"
+    archive = archives / entry.archive_name
+    return Place(folder, archive, fingerprint(entry.url), _record(folder, env), lock)
+
+
+def for_url(url: str, dest: Path | None, env: Mapping[str, str] | None) -> Place:
+    """Give the place of an archive on the web."""
+    archives, origin = platforms.archive_folder(env), fingerprint(url)
+    name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]
+    stem, suffix = split_name(re.sub(r"[^\w. -]+", "_", name).strip(" .") or "data")
+    root = dest or platforms.data_folder(env)
+    if url.startswith(S3):  # fastai's archives have names of their own: as `untar_data` has it
+        archive, folder = archives / f"{stem}{suffix}", root / stem
+        return Place(folder, archive, origin, _record(folder, env), archives / f"{name}.lock")
+    folder = _own_or_free(root, stem, origin, env)
+    archive = archives / f"{stem}-{_mark(origin)}{suffix}"
+    lock = archives / f"{folder.name}.lock"
+    return Place(folder, archive, origin, _record(folder, env), lock)
+
+
+def for_archive(archive: Path, dest: Path | None, env: Mapping[str, str] | None) -> Place:
+    """Give the place for the contents of an archive on this machine."""
+    known = archive.stat()
+    origin = f"{archive.resolve()} ({known.st_size} bytes, {known.st_mtime_ns})"
+    stem, _ = split_name(archive.name)
+    folder = _own_or_free(dest or platforms.data_folder(env), stem, origin, env)
+    lock = platforms.archive_folder(env) / f"{folder.name}.lock"
+    return Place(folder, archive, origin, _record(folder, env), lock)
+
+
+def settle(choose: Callable[[], Place], fill: Callable[[Place], None], view: View) -> Place:
+    """Give a place with its data set in it, filled by this process unless another was quicker.
+
+    One process at a time fills a place. Whoever waited chooses again: what it waited for may be the
+    data set it wants, or another of the same name.
+    """
+    while True:
+        place = choose()
+        if place.is_here:
+            return place
+        with _alone(place.lock, view):
+            if choose() == place:
+                if not place.is_here:
+                    fill(place)
+                return place
+
+
+@contextmanager
+def _alone(lock_file: Path, view: View) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        view.note("Another notebook or process is getting this data set: waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _own_or_free(root: Path, stem: str, origin: str, env: Mapping[str, str] | None) -> Path:
+    """Give the folder that came from there, or one that nothing else has taken."""
+    plain = root / stem
+    place = Place(plain, plain, origin, _record(plain, env), plain)
+    if not place.is_here or place.recorded_origin == origin:
+        return plain
+    return root / f"{stem}-{_mark(origin)}"
+
+
+def _mark(origin: str) -> str:
+    return hashlib.sha256(origin.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def _record(folder: Path, env: Mapping[str, str] | None) -> Path:
+    name = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
+    return state_folder(env) / f"origin-{name}.json"

@@ -1,0 +1,548 @@
+"""Cats and dogs that the package draws itself: no network, no licence, no download.
+
+Pictures come in pairs. `cat.7` and `dog.7` share everything that is no sign of the animal: pose,
+place, size, turn, fur, background, light, noise and what stands in the way. Only the shape tells
+them apart (ears, muzzle, eyes, tail), so neither colours nor a coarse look at the layout do. Below
+each animal is built of the shapes of `drawing`, in a frame whose unit is about half a head's width,
+with the head's middle at (0, 0), x to the side it looks, y downwards.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastmagic.data.drawing import (
+    PAGE,
+    Canvas,
+    Colour,
+    Dice,
+    Ellipse,
+    Frame,
+    Polygon,
+    Shape,
+    Stroke,
+    shade,
+)
+from fastmagic.errors import BadInput, DataError, Stopped
+
+if TYPE_CHECKING:
+    from fastmagic.data.drawing import Array
+
+KINDS = ("cat", "dog")
+TRAIN, VALID, SIDE = 480, 160, 80
+
+FUR: tuple[Colour, ...] = (
+    (44, 42, 46), (92, 94, 102), (140, 142, 148), (238, 236, 230), (230, 208, 170), (222, 146, 66),
+    (192, 108, 48), (134, 86, 50), (88, 56, 40), (206, 176, 130), (122, 130, 148), (168, 124, 90),
+)  # fmt: skip
+EYES: tuple[Colour, ...] = ((120, 170, 60), (226, 170, 40), (110, 66, 30), (90, 150, 210))
+PINK: Colour = (232, 130, 142)
+BLACK: Colour = (24, 20, 22)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the two pictures of a pair have in common."""
+
+    pose: str
+    profile: bool
+    frame: Frame
+    canvas: Canvas
+    coat: Array
+    second: Array
+    line: Colour
+    pale: Colour
+    eye: Colour
+    nose: Colour
+    collar: Colour | None
+    whisker: Colour
+
+    def fill(self, shapes: Sequence[Shape], paint: Colour | Array, line: float = 0.07) -> None:
+        """Paint shapes as one body with one outline round them all."""
+        if line:
+            for shape in shapes:
+                self.canvas.paint(self.frame, shape, self.line, line)
+        for shape in shapes:
+            self.canvas.paint(self.frame, shape, paint)
+
+
+def draw_picture(kind: str, index: int, seed: int = 1, side: int = SIDE) -> Array:
+    """Draw one animal, the same to the last bit on every machine.
+
+    Parameters
+    ----------
+    kind
+        ``cat`` or ``dog``.
+    index
+        Number of the picture; the cat and the dog of one number share their scene.
+    seed
+        Another seed gives another data set.
+    side
+        Width and height in pixels.
+
+    Returns
+    -------
+    Array
+        uint8, (side, side, 3), RGB.
+
+    Raises
+    ------
+    BadInput
+        The kind is neither cat nor dog.
+
+    Examples
+    --------
+    >>> draw_picture("cat", 0, side=32).shape
+    (32, 32, 3)
+    """
+    if kind not in KINDS:
+        raise BadInput(f"There is no {kind!r} in the sample.", "Ask for 'cat' or 'dog'.")
+    dice = Dice(seed, index, "scene")
+    scene = _scene(dice, side)
+    own = Dice(seed, index, kind)
+    BODIES[scene.pose](scene, own, kind)
+    HEADS[kind, scene.profile](scene, own)
+    _obstacle(scene, dice)
+    return scene.canvas.photograph(dice)
+
+
+# ---------------------------------------------------------------- the scene
+
+
+def _scene(dice: Dice, side: int) -> Scene:
+    canvas = Canvas(side)
+    fur, other = dice.pick(FUR), dice.pick(FUR)
+    _background(canvas, dice, fur)
+    pose = dice.pick(("portrait", "portrait", "sitting", "lying", "standing"))
+    frame = _place(dice, pose)
+    dark = sum(fur) < 200
+    coat = _coat(canvas, frame, dice, fur, other)
+    second = canvas.blend(other, shade(other, 0.8), canvas.clouds(dice, 12))
+    return Scene(
+        pose=pose,
+        profile=dice.chance(0.7 if pose == "standing" else 0.3),
+        frame=frame,
+        canvas=canvas,
+        coat=coat,
+        second=second if dice.chance(0.5) else coat,
+        line=shade(fur, 2.2) if dark and dice.chance(0.5) else shade(fur, 0.35),
+        pale=dice.pick(((244, 240, 232), shade(fur, 1.3), shade(other, 1.1))),
+        eye=dice.pick(EYES),
+        nose=dice.pick((BLACK, BLACK, (196, 104, 112), (90, 60, 52))),
+        collar=_colour(dice) if dice.chance(0.3) else None,
+        whisker=dice.pick(((250, 250, 250), (30, 30, 30))),
+    )
+
+
+def _place(dice: Dice, pose: str) -> Frame:
+    """Choose where the head is, how large it is, how turned, and which way it looks."""
+    x, y, small, large = {
+        "portrait": (0.5, 0.54, 0.2, 0.29),
+        "sitting": (0.5, 0.34, 0.13, 0.18),
+        "lying": (0.5, 0.5, 0.15, 0.21),
+        "standing": (0.7, 0.4, 0.12, 0.16),
+    }[pose]
+    mirrored = dice.chance(0.5)
+    size = dice.between(small, large)
+    x, y = x + dice.between(-0.15, 0.15), y + dice.between(-0.1, 0.1)
+    return Frame(1 - x if mirrored else x, y, size, dice.between(-0.17, 0.17), mirrored)
+
+
+def _colour(dice: Dice) -> Colour:
+    red, green, blue = (int(dice.between(25, 240)) for _ in range(3))
+    return red, green, blue
+
+
+def _apart(dice: Dice, fur: Colour) -> Colour:
+    """Choose a colour that the animal stands out from."""
+    for _ in range(20):
+        colour = _colour(dice)
+        if sum(abs(a - b) for a, b in zip(colour, fur, strict=True)) > 150:
+            break
+    return colour
+
+
+def _background(canvas: Canvas, dice: Dice, fur: Colour) -> None:
+    first, second = _apart(dice, fur), _apart(dice, fur)
+    style = dice.pick(("clouds", "grass", "stripes", "checks", "horizon"))
+    across, down = canvas.x + canvas.y * 0, canvas.y + canvas.x * 0
+    if style == "clouds":
+        share = canvas.clouds(dice, 3)
+    elif style == "grass":
+        share = canvas.clouds(dice, 24) * 0.7 + canvas.clouds(dice, 5) * 0.3
+    elif style == "horizon":
+        share = (down > dice.between(0.35, 0.8)) * 0.8 + 0.2 * canvas.clouds(dice, 8)
+    else:
+        pitch, lean = dice.between(2.5, 7), dice.between(-0.8, 0.8)
+        share = _half((across + lean * down) * pitch) * 0.6
+        if style == "checks":
+            share = share + _half((down - lean * across) * pitch) * 0.4
+    canvas.pixels[:] = canvas.blend(first, second, share)
+    for _ in range(int(dice.between(0, 6))):
+        canvas.paint(PAGE, _thing(dice), _apart(dice, fur))
+
+
+def _half(place: Array) -> Array:
+    """Give 1 on every other band of width 1, 0 between them."""
+    bands = place + 64
+    return bands.astype("int64") % 2 * 1.0
+
+
+def _thing(dice: Dice) -> Shape:
+    """Make something that just lies about: round, pointed or long, like parts of an animal."""
+    x, y, size = dice.between(0, 1), dice.between(0, 1), dice.between(0.03, 0.16)
+    form = dice.pick(("ball", "point", "stick"))
+    if form == "ball":
+        return Ellipse(x, y, size, size * dice.between(0.5, 1.6), dice.between(-0.5, 0.5))
+    if form == "stick":
+        end = (x + dice.between(-0.4, 0.4) + 0.01, y + dice.between(-0.4, 0.4))
+        return Stroke((x, y), end, size * 0.3, size * 0.2)
+    tip = (x + dice.between(-1, 1) * size, y - size * dice.between(1, 2))
+    return Polygon(((x - size, y), (x + size, y + dice.between(-0.5, 0.5) * size), tip))
+
+
+def _coat(canvas: Canvas, frame: Frame, dice: Dice, fur: Colour, other: Colour) -> Array:
+    """Make the fur, as a layer: plain, striped, spotted, patched or darker towards the feet."""
+    across, down = frame.inward(canvas.x, canvas.y)
+    style = dice.pick(("plain", "plain", "stripes", "spots", "patches", "shaded"))
+    warp = canvas.clouds(dice, 6)
+    if style == "stripes":
+        bands = down * dice.between(1.6, 3) + warp * 3 + across * dice.between(-1, 1)
+        share = _half(bands) * 0.7
+    elif style == "spots":
+        share = (canvas.clouds(dice, 14) > 0.66) * 1.0
+    elif style == "patches":
+        share = (canvas.clouds(dice, 4) > 0.52) * 1.0
+    elif style == "shaded":
+        share = ((down + 0.4) / 2.5).clip(0, 1)
+    else:
+        share = warp * 0.15
+    layer = canvas.blend(fur, other, share)
+    light = 0.8 + 0.3 * canvas.clouds(dice, 10) - 0.08 * across.clip(-1.5, 1.5)
+    return (layer * light[:, :, None]).clip(0, 255).astype("uint8")
+
+
+def _obstacle(scene: Scene, dice: Dice) -> None:
+    """Put something before the animal, now and then; never over the middle of its head."""
+    style = dice.pick(("none", "none", "none", "plank", "ball", "grass"))
+    colour, canvas, frame = _colour(dice), scene.canvas, scene.frame
+    below = dice.between(1.1, 1.9) * (1 if dice.chance(0.75) else -1.1)
+    if style == "plank":
+        edge = below + (0.12 if below > 0 else -0.12) * 4
+        ends = (-9.0, below), (9.0, below), (9.0, edge), (-9.0, edge)
+        canvas.paint(frame, Polygon(ends), colour)
+    elif style == "ball":
+        x = dice.pick((-1, 1)) * dice.between(0.7, 1.5)
+        canvas.paint(frame, Ellipse(x, below, 0.62, 0.62), colour)
+    elif style == "grass":
+        for _ in range(14):
+            x, tall = dice.between(0, 1), dice.between(0.1, 0.35)
+            tip = (x + dice.between(-0.1, 0.1), 1 - tall)
+            blade = Stroke((x, 1.02), tip, 0.014, 0.004)
+            canvas.paint(PAGE, blade, shade(colour, dice.between(0.7, 1.2)))
+
+
+# ---------------------------------------------------------------- heads
+
+
+def _cat_ears(scene: Scene, dice: Dice, middles: Sequence[float]) -> None:
+    tall, wide = dice.between(1.3, 1.62), dice.between(0.34, 0.44)
+    for middle in middles:
+        lean = middle * dice.between(1.15, 1.5)
+        ear = Polygon(((middle - wide, -0.48), (middle + wide, -0.48), (lean, -tall)))
+        scene.fill([ear], scene.second)
+        inner = ((middle - wide * 0.5, -0.6), (middle + wide * 0.5, -0.6), (lean, 0.22 - tall))
+        scene.fill([Polygon(inner)], PINK, line=0)
+
+
+def _whiskers(scene: Scene, dice: Dice, x: float, y: float, sides: Sequence[float]) -> None:
+    for side in sides:
+        for rise in (-0.2, 0.03, 0.26):
+            end = (side * (x + 1.05), y + rise * dice.between(0.9, 1.5))
+            whisker = Stroke((side * x, y + rise * 0.25), end, 0.035, 0.02)
+            scene.fill([whisker], scene.whisker, line=0)
+
+
+def _eye(scene: Scene, x: float, y: float, size: float, slit: float) -> None:
+    scene.fill([Ellipse(x, y, size, size)], scene.eye)
+    scene.fill([Ellipse(x, y, size * slit, size * 0.88)], BLACK, line=0)
+    glint = Ellipse(x + size * 0.25, y - size * 0.35, size * 0.22, size * 0.22)
+    scene.fill([glint], (250, 250, 250), line=0)
+
+
+def _cat_front(scene: Scene, dice: Dice) -> None:
+    apart = dice.between(0.52, 0.62)
+    _cat_ears(scene, dice, (-apart, apart))
+    wide = dice.between(0.95, 1.08)
+    scene.fill([Ellipse(0, 0, wide, 0.82), Ellipse(0, 0.24, wide, 0.56)], scene.coat)
+    for side in (-1, 1):
+        _eye(scene, side * 0.44, -0.06, dice.between(0.19, 0.24), dice.between(0.3, 0.5))
+    scene.fill([Ellipse(side * 0.17, 0.42, 0.23, 0.18) for side in (-1, 1)], scene.pale, line=0)
+    scene.fill([Polygon(((-0.13, 0.23), (0.13, 0.23), (0, 0.37)))], scene.nose, line=0.02)
+    _whiskers(scene, dice, 0.32, 0.42, (-1, 1))
+
+
+def _dog_front(scene: Scene, dice: Dice) -> None:
+    scene.fill([Ellipse(0, -0.08, dice.between(0.8, 0.92), 0.86)], scene.coat)
+    for side in (-1, 1):
+        _eye(scene, side * 0.36, -0.2, dice.between(0.15, 0.19), 0.75)
+    if dice.chance(0.5):
+        tongue = Stroke((0, 0.8), (dice.between(-0.1, 0.1), dice.between(1.05, 1.25)), 0.17, 0.19)
+        scene.fill([tongue], PINK)
+    long = dice.between(0.48, 0.58)
+    scene.fill([Ellipse(0, 0.5, dice.between(0.44, 0.54), long)], scene.pale, line=0.05)
+    scene.fill([Ellipse(0, 0.24, 0.22, 0.15)], scene.nose, line=0.02)
+    scene.fill([Stroke((0, 0.36), (0, 0.7), 0.035, 0.035)], BLACK, line=0)
+    scene.fill([Stroke((-0.28, 0.74), (0.28, 0.74), 0.035, 0.035, by=(0, 0.86))], BLACK, line=0)
+    _dog_ears(scene, dice)
+
+
+def _dog_ears(scene: Scene, dice: Dice) -> None:
+    """Hang the ears down, or fold only their tips."""
+    if dice.chance(0.7):
+        drop, out = dice.between(0.45, 0.8), dice.between(0.9, 1.12)
+        ears = [
+            Stroke((s * 0.72, -0.55), (s * out, drop), 0.2, 0.3, by=(s * 1.12, -0.5))
+            for s in (-1, 1)
+        ]
+        scene.fill(ears, scene.second)
+        return
+    tall = dice.between(0.95, 1.15)
+    for s in (-1, 1):
+        stem = ((s * 0.3, -0.72), (s * 0.84, -0.4), (s * 0.95, -tall), (s * 0.6, -tall))
+        flap = ((s * 0.52, -tall - 0.04), (s * 1.0, -tall), (s * 1.12, -0.45))
+        scene.fill([Polygon(stem)], scene.coat)
+        scene.fill([Polygon(flap)], scene.second)
+
+
+def _cat_side(scene: Scene, dice: Dice) -> None:
+    _cat_ears(scene, dice, (dice.between(0.25, 0.4), dice.between(-0.5, -0.35)))
+    scene.fill([Ellipse(0, 0, 0.9, 0.82), Ellipse(0.62, 0.3, 0.42, 0.34)], scene.coat)
+    scene.fill([Ellipse(0.72, 0.4, 0.28, 0.2)], scene.pale, line=0)
+    _eye(scene, 0.42, -0.1, dice.between(0.19, 0.23), dice.between(0.3, 0.5))
+    scene.fill([Ellipse(1.0, 0.2, 0.11, 0.09)], scene.nose, line=0.02)
+    _whiskers(scene, dice, 0.62, 0.42, (1,))
+
+
+def _dog_side(scene: Scene, dice: Dice) -> None:
+    end = dice.between(1.3, 1.6)
+    if dice.chance(0.5):
+        tongue = Stroke((end - 0.35, 0.55), (end - 0.25, dice.between(0.95, 1.2)), 0.13, 0.17)
+        scene.fill([tongue], PINK)
+    snout = Stroke((0.4, 0.18), (end, 0.36), 0.46, 0.27)
+    scene.fill([Ellipse(-0.05, 0, 0.84, 0.84), snout], scene.coat)
+    scene.fill([Stroke((0.8, 0.32), (end, 0.4), 0.3, 0.22)], scene.pale, line=0)
+    scene.fill([Ellipse(end + 0.2, 0.22, 0.17, 0.15)], scene.nose, line=0.02)
+    mouth = Stroke((0.75, 0.62), (end + 0.1, 0.52), 0.035, 0.035)
+    scene.fill([mouth], BLACK, line=0)
+    _eye(scene, 0.36, -0.2, dice.between(0.15, 0.18), 0.75)
+    hang = (dice.between(-0.6, -0.3), dice.between(0.55, 0.85))
+    ear = Stroke((-0.2, -0.55), hang, 0.22, 0.32, by=(-0.6, -0.4))
+    scene.fill([ear], scene.second)
+
+
+HEADS = {
+    ("cat", False): _cat_front,
+    ("cat", True): _cat_side,
+    ("dog", False): _dog_front,
+    ("dog", True): _dog_side,
+}
+
+# ---------------------------------------------------------------- bodies
+
+
+def _tail(scene: Scene, dice: Dice, kind: str, x: float, y: float) -> None:
+    """Grow the tail from (x, y) away from the head's side: long and bent, or short and straight."""
+    away = -1.0
+    if kind == "cat":
+        end = (x + away * dice.between(0.7, 1.3), y - dice.between(1.4, 2.2))
+        tail = Stroke((x, y), end, 0.19, 0.15, by=(x + away * 1.9, y + dice.between(-0.3, 0.4)))
+    else:
+        end = (x + away * dice.between(0.9, 1.3), y - dice.between(0.6, 1.3))
+        tail = Stroke((x, y), end, 0.26, 0.1, by=(x + away * 0.8, y - 0.1))
+    scene.fill([tail], scene.coat)
+
+
+def _collar(scene: Scene, y: float) -> None:
+    if scene.collar:
+        band = Stroke((-0.55, y), (0.55, y), 0.13, 0.13, by=(0, y + 0.3))
+        scene.fill([band], scene.collar)
+
+
+def _portrait(scene: Scene, dice: Dice, kind: str) -> None:
+    scene.fill([Stroke((-0.25, 0.7), (-0.5, 3.6), 0.62, 1.5)], scene.coat)
+    scene.fill([Stroke((0, 1.3), (-0.2, 3.0), 0.25, 0.6)], scene.pale, line=0)
+    _collar(scene, 1.12)
+
+
+def _sitting(scene: Scene, dice: Dice, kind: str) -> None:
+    _tail(scene, dice, kind, -0.8, 3.3)
+    haunches: list[Shape] = [Ellipse(side * 0.8, 3.0, 0.5, 0.65) for side in (-1, 1)]
+    scene.fill([Stroke((0, 0.7), (0, 2.7), 0.6, 0.95), *haunches], scene.coat)
+    scene.fill([Ellipse(0, 1.7, 0.36, 0.62)], scene.pale, line=0)
+    _legs(scene, (-0.34, 0.34), 2.2, 3.5)
+    _collar(scene, 1.0)
+
+
+def _lying(scene: Scene, dice: Dice, kind: str) -> None:
+    _tail(scene, dice, kind, -2.6, 1.5)
+    scene.fill([Ellipse(-1.3, 1.1, 1.7, 0.85), Ellipse(0, 1.0, 0.8, 0.8)], scene.coat)
+    for side in (0.5, -0.25):
+        paw = Stroke((side - 0.3, 1.6), (side + 0.5, 1.75), 0.24, 0.24)
+        scene.fill([paw], scene.coat)
+    _collar(scene, 0.95)
+
+
+def _standing(scene: Scene, dice: Dice, kind: str) -> None:
+    _tail(scene, dice, kind, -3.7, 0.9)
+    _legs(scene, (-0.95, -3.1), 1.4, 2.9)
+    body: list[Shape] = [Stroke((-1.1, 1.1), (-3.1, 1.1), 0.8, 0.72)]
+    scene.fill([*body, Stroke((0, 0.3), (-1, 1), 0.55, 0.7)], scene.coat)
+    _legs(scene, (-1.35, -3.5), 1.5, 3.0)
+
+
+def _legs(scene: Scene, places: Sequence[float], top: float, bottom: float) -> None:
+    for x in places:
+        leg = Stroke((x, top), (x, bottom), 0.28, 0.2)
+        scene.fill([leg, Ellipse(x + 0.1, bottom + 0.06, 0.3, 0.17)], scene.coat)
+
+
+BODIES: dict[str, Callable[[Scene, Dice, str], None]] = {
+    "portrait": _portrait,
+    "sitting": _sitting,
+    "lying": _lying,
+    "standing": _standing,
+}
+
+# ---------------------------------------------------------------- the folder
+
+
+def draw_sample(
+    folder: Path,
+    *,
+    seed: int = 1,
+    train: int = TRAIN,
+    valid: int = VALID,
+    side: int = SIDE,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Draw the whole data set in lesson 1's layout, ``{train,valid}/{cats,dogs}/cat.N.png``.
+
+    Drawn whole or not at all: into a sibling of the folder, which is renamed at the end. So a
+    folder that is there is complete, and is given back as it is.
+
+    Parameters
+    ----------
+    folder
+        Where the data set shall be.
+    seed
+        Another seed gives other pictures.
+    train, valid
+        Pictures in each part, cats and dogs together; odd numbers lose one.
+    side
+        Width and height in pixels.
+    progress
+        Called after each picture with the number drawn and the number in all.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written, or the disk is full; nothing is left behind.
+    Stopped
+        The person pressed stop; nothing is left behind.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as place:
+    ...     made = draw_sample(Path(place) / "sample", train=4, valid=2, side=16)
+    ...     sorted(str(p.relative_to(made).as_posix()) for p in made.rglob("*.png"))[:3]
+    ['train/cats/cat.0.png', 'train/cats/cat.1.png', 'train/dogs/dog.0.png']
+    """
+    folder = Path(folder)
+    if _whole(folder):
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        workshop = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise _no_room(folder, error) from None
+    try:
+        _draw_all(workshop / folder.name, seed, train // 2, valid // 2, side, progress)
+        _put_in_place(workshop / folder.name, folder)
+    except OSError as error:
+        raise _no_room(folder, error) from None
+    except KeyboardInterrupt:
+        raise Stopped(
+            "Drawing the sample was stopped; nothing of it is kept.", "The next call draws it anew."
+        ) from None
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+    return folder
+
+
+def _whole(folder: Path) -> bool:
+    if not folder.exists() and not folder.is_symlink():
+        return False
+    if (folder / "train" / "cats").is_dir() and (folder / "valid" / "dogs").is_dir():
+        return True
+    if folder.is_dir() and not any(folder.iterdir()):
+        return False
+    raise DataError(
+        f"The sample cannot be drawn: there is something else at {folder}.",
+        "Move it away, or choose another place for the data set.",
+    )
+
+
+def _draw_all(
+    folder: Path,
+    seed: int,
+    train: int,
+    valid: int,
+    side: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    from PIL import Image
+
+    for part, numbers in (("train", range(train)), ("valid", range(train, train + valid))):
+        for kind in KINDS:
+            (folder / part / f"{kind}s").mkdir(parents=True)
+        for index in numbers:
+            for kind in KINDS:
+                picture = Image.fromarray(draw_picture(kind, index, seed, side))
+                picture.save(folder / part / f"{kind}s" / f"{kind}.{index}.png", compress_level=1)
+            if progress:
+                progress(2 * index + 2, 2 * (train + valid))
+
+
+def _put_in_place(drawn: Path, folder: Path) -> None:
+    try:
+        if folder.is_dir():  # an empty one; only POSIX would replace it
+            folder.rmdir()
+        drawn.rename(folder)
+    except OSError:
+        if not _whole(folder):  # else another process was quicker, and drew the same
+            raise
+
+
+def _no_room(folder: Path, error: OSError) -> DataError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DataError(
+            f"The disk of {folder} is full; nothing of the sample is kept there.",
+            "Free 20 MB, or choose another place for the data set, and run this again.",
+        )
+    return DataError(
+        f"The sample cannot be written to {folder}: {error.strerror or error}.",
+        "Choose a place for the data set that you may write to.",
+    )

@@ -1,0 +1,96 @@
+"""Which pictures lie below a folder: found once, in an order that every machine agrees on.
+
+Hidden files and folders (`.ipynb_checkpoints` among them, which would become a class) and what
+macOS adds to archives (`__MACOSX`, `._cat.jpg`) are not there, as far as this package goes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_COMMON = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_RARE = (".ppm", ".pgm", ".heic", ".heif", ".avif")
+SUFFIXES = frozenset({*_COMMON, *_RARE})
+"""What is taken for a picture by its name; whether it is one, `readable` finds out."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that calls itself a picture.
+
+    Attributes
+    ----------
+    path
+        The file.
+    parts
+        Its path below the folder that was searched, in parts.
+    size, mtime
+        Bytes, and nanoseconds since 1970: what tells a changed file.
+    """
+
+    path: Path
+    parts: tuple[str, ...]
+    size: int
+    mtime: int
+
+
+def is_junk(name: str) -> bool:
+    """Say whether a file or folder of this name is never part of a data set."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def is_picture(name: str) -> bool:
+    """Say whether a file of this name calls itself a picture.
+
+    Examples
+    --------
+    >>> is_picture("cat.0.JPG"), is_picture("._cat.0.jpg"), is_picture("labels.csv")
+    (True, False, False)
+    """
+    return not is_junk(name) and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Name the folders in a folder, sorted."""
+    with os.scandir(folder) as entries:
+        return sorted(one.name for one in entries if not is_junk(one.name) and one.is_dir())
+
+
+def own_pictures(folder: Path) -> list[str]:
+    """Name the pictures that lie directly in a folder, sorted."""
+    with os.scandir(folder) as entries:
+        return sorted(one.name for one in entries if is_picture(one.name) and one.is_file())
+
+
+def has_pictures(folder: Path) -> bool:
+    """Say whether any picture lies in or below a folder; stops at the first."""
+    return next(_walk(folder, ()), None) is not None
+
+
+def pictures_below(folder: Path) -> list[Found]:
+    """Give every picture in and below a folder, sorted by its path.
+
+    Links to files and folders are followed, except to a folder that the link itself lies in.
+    """
+    return sorted(_walk(folder, ()), key=lambda found: found.parts)
+
+
+def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[Found]:
+    with os.scandir(folder) as entries:
+        for one in entries:
+            if is_junk(one.name):
+                continue
+            if one.is_dir():
+                if not (one.is_symlink() and _leads_back(folder / one.name)):
+                    yield from _walk(folder / one.name, (*parts, one.name))
+            elif is_picture(one.name) and one.is_file():
+                known = one.stat()
+                yield Found(folder / one.name, (*parts, one.name), known.st_size, known.st_mtime_ns)
+
+
+def _leads_back(link: Path) -> bool:
+    target = link.resolve()
+    return target == link.parent.resolve() or target in link.parent.resolve().parents

@@ -1,0 +1,197 @@
+"""What is installed and what surrounds it, as plain data; read, never changed.
+
+Only the packages that matter are looked up by name: reading all the seven hundred of a Colab image
+would cost half a second.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from fastmagic import platforms
+from fastmagic.gpu import nvml, torch_support
+
+FAMILY = (
+    "fastai",
+    "fastcore",
+    "fasttransform",
+    "plum-dispatch",
+    "fastprogress",
+    "fastdownload",
+    "python-fasthtml",
+)
+"""fastai and the packages of its own house, whose versions must fit together."""
+
+PINNED = (
+    "torch",
+    "torchvision",
+    "torchaudio",
+    "numpy",
+    "ipython",
+    "ipykernel",
+    "traitlets",
+    "jupyter-client",
+    "jupyter-core",
+)
+"""What an installation never changes where it is there: the torch that works, and the kernel."""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """The Python that is set up.
+
+    Attributes
+    ----------
+    executable
+        Its program, which runs pip.
+    paths
+        The folders of its packages; `sys.path` where it is the one that runs this code.
+    """
+
+    executable: str = field(default_factory=lambda: sys.executable)
+    paths: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What a plan is made from.
+
+    Attributes
+    ----------
+    installed
+        Canonical name to version, of the packages that matter.
+    requires
+        Canonical name to declared requirements, of fastai's family.
+    torch_cuda
+        The CUDA that torch was built for; None for a CPU build or without torch.
+    driver
+        The version of NVIDIA's driver, or None.
+    capability
+        The lowest compute capability of the cards, or None.
+    system, machine
+        As `sys.platform` and `platform.machine()` give them.
+    place
+        The platform's name.
+    """
+
+    installed: Mapping[str, str]
+    requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    torch_cuda: str | None = None
+    driver: str | None = None
+    capability: tuple[int, int] | None = None
+    python: str = "3.11"
+    system: str = "linux"
+    machine: str = "x86_64"
+    place: str = "script"
+
+
+def look(interpreter: Interpreter, place: platforms.Platform | None = None) -> Inventory:
+    """Read what is there.
+
+    Parameters
+    ----------
+    interpreter
+        The Python to look at.
+    place
+        The platform; found by itself by default.
+    """
+    found = {name: _find(name, interpreter.paths) for name in (*FAMILY, *PINNED)}
+    here = {name: dist for name, dist in found.items() if dist is not None}
+    requires = {name: tuple(here[name].requires or ()) for name in FAMILY if name in here}
+    for name in _named_in(requires):
+        if name not in found and (dist := _find(name, interpreter.paths)) is not None:
+            here[name] = dist
+    torch = torch_support.installed(interpreter.paths)
+    cards = nvml.look()
+    capabilities = [card.capability for card in cards.cards if card.capability]
+    return Inventory(
+        installed={name: dist.version for name, dist in here.items()},
+        requires=requires,
+        torch_cuda=torch.cuda if torch else None,
+        driver=cards.driver,
+        capability=min(capabilities, default=None),
+        python=platform.python_version(),
+        system=sys.platform,
+        machine=platform.machine(),
+        place=(place or platforms.where()).name,
+    )
+
+
+def _find(name: str, paths: Sequence[str] | None) -> metadata.Distribution | None:
+    folders = sys.path if paths is None else list(paths)
+    return next(iter(metadata.distributions(name=name, path=folders)), None)
+
+
+def _named_in(requires: Mapping[str, Iterable[str]]) -> set[str]:
+    names = set()
+    for texts in requires.values():
+        names |= {need.name for text in texts if (need := read_requirement(text))}
+    return {canonicalize_name(name) for name in names}
+
+
+def read_requirement(text: str) -> Requirement | None:
+    """Read a requirement that applies here; None where it does not, or cannot be read.
+
+    Examples
+    --------
+    >>> read_requirement("fastcore>=2.2.22").name
+    'fastcore'
+    >>> read_requirement('nbdev; extra == "dev"') is None
+    True
+    """
+    try:
+        need = Requirement(text)
+    except InvalidRequirement:
+        return None
+    applies = need.marker is None or need.marker.evaluate({"extra": ""})
+    return need if applies else None
+
+
+def snapshot(interpreter: Interpreter) -> dict[str, str]:
+    """Read every installed distribution, to tell afterwards what has changed."""
+    folders = sys.path if interpreter.paths is None else list(interpreter.paths)
+    found: dict[str, str] = {}
+    for dist in metadata.distributions(path=folders):
+        name = dist.metadata["Name"]
+        if name:
+            found.setdefault(canonicalize_name(name), dist.version)
+    return found
+
+
+MODULES = {
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
+    "python-fasthtml": "fasthtml",
+    "plum-dispatch": "plum",
+    "opencv-python": "cv2",
+    "opencv-python-headless": "cv2",
+    "python-dateutil": "dateutil",
+    "beautifulsoup4": "bs4",
+}
+
+
+def already_imported(names: Iterable[str], modules: Iterable[str]) -> tuple[str, ...]:
+    """Name the packages whose modules are among those imported.
+
+    Parameters
+    ----------
+    names
+        Canonical names of distributions.
+    modules
+        Usually `sys.modules`.
+
+    Examples
+    --------
+    >>> already_imported(["pillow", "fastai"], ["PIL", "PIL.Image", "sys"])
+    ('pillow',)
+    """
+    loaded = {module.split(".")[0] for module in list(modules)}
+    return tuple(name for name in names if MODULES.get(name, name.replace("-", "_")) in loaded)

@@ -1,0 +1,188 @@
+"""The body of a lesson's cell: ordinary Python that runs in the person's own namespace.
+
+It is compiled under a name of its own, with the line numbers it has in the notebook's cell, so that
+an error points at the person's line. What goes wrong keeps its own type (a `NameError` stays one);
+only how IPython shows it is made short, by the `_render_traceback_` that IPython looks for.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import linecache
+import sysconfig
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CONTEXT = 2
+"""Lines shown before the one that failed."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A parsed body.
+
+    Attributes
+    ----------
+    source
+        The text as it was written.
+    filename
+        The name that stands for it in tracebacks.
+    tree
+        What it was parsed to.
+    quiet
+        Whether a trailing semicolon keeps the last value from being shown.
+    """
+
+    source: str
+    filename: str
+    tree: ast.Module
+    quiet: bool
+
+    @property
+    def names(self) -> set[str]:
+        """Every name that the body reads or assigns."""
+        return {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
+
+
+def is_empty(source: str | None) -> bool:
+    """Say whether a body has nothing to run: no text, blanks or comments only.
+
+    Examples
+    --------
+    >>> is_empty(None), is_empty("  # learn.fit(1)"), is_empty("learn.fit(1)")
+    (True, True, False)
+    """
+    lines = (line.strip() for line in (source or "").splitlines())
+    return all(not line or line.startswith("#") for line in lines)
+
+
+def parse(
+    source: str, *, first_line: int = 1, transform: Callable[[str], str] | None = None
+) -> Cell:
+    """Parse a body.
+
+    Parameters
+    ----------
+    source
+        The body's text.
+    first_line
+        The line that it begins at in the cell: 2 where a `%%` line stands above it.
+    transform
+        Turns IPython's own syntax into Python; None where the body is plain Python.
+
+    Raises
+    ------
+    SyntaxError
+        As Python says it; IPython shows it short, with the person's line.
+
+    Examples
+    --------
+    >>> sorted(parse("learn.fit(epochs)").names)
+    ['epochs', 'learn']
+    """
+    filename = f"<lesson cell {hashlib.sha256(source.encode()).hexdigest()[:8]}>"
+    shown = "\n" * (first_line - 1) + source
+    lines = [line + "\n" for line in shown.splitlines()]
+    linecache.cache[filename] = (len(shown), None, lines, filename)
+    text = transform(source) if transform else source
+    try:
+        tree = ast.parse("\n" * (first_line - 1) + text, filename)
+    except SyntaxError as error:
+        make_short(error, [f"SyntaxError: {error.msg}", *_syntax_place(error, lines)])
+        raise
+    return Cell(source, filename, tree, source.rstrip().endswith(";"))
+
+
+def run(
+    cell: Cell, namespace: dict[str, Any], display: Callable[[Any], object] | None = None
+) -> None:
+    """Run a body in a namespace, and show the value of its last expression.
+
+    Parameters
+    ----------
+    cell
+        The parsed body.
+    namespace
+        Where its names are looked up and assigned.
+    display
+        What shows the last expression's value; None shows nothing.
+
+    Raises
+    ------
+    Exception
+        Whatever the body raises, of its own type.
+
+    Examples
+    --------
+    >>> run(parse("n = 20 + 1\\n2 * n"), {}, print)
+    42
+    """
+    statements = list(cell.tree.body)
+    last = None
+    if display and not cell.quiet and statements and isinstance(statements[-1], ast.Expr):
+        last = ast.Expression(statements.pop().value)  # type: ignore[attr-defined]
+    try:
+        module = ast.Module(statements, [])
+        exec(compile(module, cell.filename, "exec"), namespace)  # noqa: S102 - the person's own code
+        if last is not None and display is not None:
+            value = eval(compile(last, cell.filename, "eval"), namespace)  # noqa: S307
+            if value is not None:
+                display(value)
+    except Exception as error:
+        if not hasattr(error, "_render_traceback_"):
+            make_short(error, _short_traceback(error))
+        raise
+
+
+def make_short(error: BaseException, lines: list[str]) -> None:
+    """Make IPython show an error by these lines; `make_whole` takes it back."""
+    error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
+
+
+def make_whole(error: BaseException) -> None:
+    """Make IPython show an error's whole traceback."""
+    error.__dict__.pop("_render_traceback_", None)
+
+
+def _syntax_place(error: SyntaxError, lines: list[str]) -> list[str]:
+    number = error.lineno or 0
+    if not 0 < number <= len(lines):
+        return []
+    caret = " " * (9 + max((error.offset or 1) - 1, 0)) + "^"
+    return [*_lines_around(lines, number), caret]
+
+
+def _short_traceback(error: BaseException) -> list[str]:
+    frames = traceback.extract_tb(error.__traceback__)
+    mine = [frame for frame in frames if _is_the_persons(frame.filename)]
+    lines = [f"{type(error).__name__}: {error}"]
+    for frame in mine:
+        place = "the cell" if frame.filename.startswith("<lesson cell") else frame.filename
+        where = "" if frame.name == "<module>" else f", in {frame.name}"
+        lines.append(f"in {place}, line {frame.lineno}{where}:")
+        lines += _lines_around(linecache.getlines(frame.filename), frame.lineno or 0)
+    if frames and frames[-1] not in mine:
+        end = frames[-1]
+        lines.append(f"raised by {'/'.join(Path(end.filename).parts[-2:])}, line {end.lineno}")
+    lines.append("Next: mend the line and run the cell again. %config FastMagics.debug = True")
+    lines.append("shows the whole traceback.")
+    return lines
+
+
+def _is_the_persons(filename: str) -> bool:
+    places = [sysconfig.get_path(key) for key in ("stdlib", "purelib", "platlib")]
+    ours = str(Path(__file__).parents[1])
+    return not filename.startswith((ours, *places, "<frozen"))
+
+
+def _lines_around(lines: list[str], number: int) -> list[str]:
+    shown = []
+    for n in range(max(1, number - CONTEXT), number + 1):
+        text = lines[n - 1].rstrip() if n <= len(lines) else ""
+        if text or n == number:
+            shown.append(f"{'-->' if n == number else '   '} {n:4d} {text}")
+    return shown

@@ -1,0 +1,255 @@
+"""What a cell starts from: plain fastai loaders and a plain fastai learner.
+
+Only fastai's own functions go into them, so that an exported model loads where fastmagic is not
+installed.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from fastmagic import platforms
+from fastmagic.data.pictures import Layout
+from fastmagic.errors import BadInput, LessonError, did_you_mean
+from fastmagic.lesson.settings import IMAGENET, Settings, Stats, normalization
+
+THREE_WAYS = (
+    "Three ways out: (1) switch the internet on and run the cell again; (2) --weights FILE with a "
+    "state dict that you have; (3) --weights none, which starts from nothing and needs far more "
+    "epochs."
+)
+
+
+def find_architecture(name: str) -> Any:
+    """Give torchvision's function of that name, or the name itself where it is timm's.
+
+    Raises
+    ------
+    BadInput
+        Where neither knows it.
+    """
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name in known:
+        return getattr(models, name)
+    try:
+        import timm
+    except ImportError:
+        raise BadInput(
+            f"torchvision has no network called {name!r}.",
+            did_you_mean(name, known) or 'For timm\'s networks: pip install "timm".',
+        ) from None
+    if name in timm.list_models():
+        return name
+    hint = did_you_mean(name, [*known, *timm.list_models()])
+    raise BadInput(f"Neither torchvision nor timm has a network called {name!r}.", hint)
+
+
+def choose_device() -> tuple[Any, str]:
+    """Choose where to train, and say why if a GPU that is there cannot be used.
+
+    A card may be announced as available and still fail at its first kernel (a Kaggle P100 with
+    today's wheels), so one small convolution is run on it.
+
+    Returns
+    -------
+    device, trouble
+        A `torch.device`, and what is wrong with the GPU; empty where nothing is.
+    """
+    import torch
+    from fastai.torch_core import default_device
+
+    device = default_device()
+    if device.type != "cuda":
+        return device, ""
+    try:
+        layer = torch.nn.Conv2d(3, 4, 3).to(device)
+        layer(torch.zeros(1, 3, 8, 8, device=device)).sum().backward()
+        torch.cuda.synchronize()
+    except RuntimeError as error:
+        return torch.device("cpu"), str(error).splitlines()[0]
+    return device, ""
+
+
+def make_loaders(settings: Settings, layout: Layout, device: Any) -> Any:
+    """Make fastai's DataLoaders for a laid-out folder.
+
+    Parameters
+    ----------
+    settings
+        Size, batch size, workers and normalisation.
+    layout
+        The pictures and how their names carry the class.
+    device
+        Where the batches go.
+    """
+    from fastai.data.block import CategoryBlock, DataBlock
+    from fastai.data.transforms import (
+        IndexSplitter,
+        Normalize,
+        RegexLabeller,
+        parent_label,
+        using_attr,
+    )
+    from fastai.vision.augment import Resize, aug_transforms
+    from fastai.vision.data import ImageBlock
+
+    items = [*layout.train, *layout.valid]
+    by_name = layout.label_pattern
+    block = DataBlock(
+        blocks=(ImageBlock, CategoryBlock(vocab=list(layout.classes))),
+        get_items=lambda _: items,
+        splitter=IndexSplitter(range(len(layout.train), len(items))),
+        get_y=using_attr(RegexLabeller(by_name), "name") if by_name else parent_label,
+        item_tfms=Resize(settings.size),
+        batch_tfms=[*aug_transforms(), Normalize.from_stats(*statistics(settings))],
+    )
+    return block.dataloaders(
+        layout.path,
+        path=layout.path,
+        bs=min(settings.bs, len(layout.train)),
+        num_workers=choose_workers(settings, len(layout.train), device),
+        device=device,
+    )
+
+
+def choose_workers(settings: Settings, pictures: int, device: Any) -> int:
+    """Choose how many processes load pictures.
+
+    On a CPU the network needs every core itself, and for few pictures starting processes at every
+    epoch costs more than it brings. On macOS and Windows a notebook's loader processes are started
+    afresh and slowly.
+    """
+    if settings.workers is not None:
+        return settings.workers
+    if device.type == "cpu" or pictures < 1000 or sys.platform != "linux":
+        return 0
+    return min(platforms.usable_cores(), 8)
+
+
+def statistics(settings: Settings) -> Stats:
+    """Say by which mean and deviation the pictures are normalised: asked for, or the weights'."""
+    asked = normalization(settings.normalize)
+    if asked is not None:
+        return asked
+    if isinstance(find_architecture(settings.arch), str) and settings.weights != "none":
+        import timm
+
+        config = timm.get_pretrained_cfg(settings.arch)
+        if config is not None:
+            return tuple(config.mean), tuple(config.std)
+    return IMAGENET
+
+
+def make_learner(settings: Settings, dls: Any, folder: Path) -> Any:
+    """Make fastai's `vision_learner` with the weights that were asked for.
+
+    Parameters
+    ----------
+    settings
+        Architecture and weights.
+    dls
+        The loaders; their vocabulary gives the number of classes.
+    folder
+        Where `learn.save()` and `learn.export()` write: the run's folder, for the data set's own
+        may be read-only.
+
+    Raises
+    ------
+    LessonError
+        Where the weights cannot be had or do not fit.
+    """
+    from fastai.metrics import accuracy
+    from fastai.vision.learner import vision_learner
+
+    arch = find_architecture(settings.arch)
+    pretrained = settings.weights == "imagenet"
+    options = {"normalize": False, "metrics": accuracy, "path": folder}
+    with warnings.catch_warnings():
+        # fastai passes `pretrained=` to networks whose metadata it lacks; torchvision warns of it.
+        warnings.filterwarnings("ignore", message="The parameter 'pretrained'")
+        warnings.filterwarnings("ignore", message="Arguments other than a weight enum")
+        try:
+            learn = vision_learner(dls, arch, pretrained=pretrained, **options)
+        except (
+            Exception
+        ) as error:  # torch, timm and their hubs raise a dozen kinds for "no network"
+            if not pretrained:
+                raise LessonError(
+                    f"fastai cannot make a learner of {settings.arch} ({error}).",
+                    "Try another --arch, such as resnet34.",
+                ) from error
+            raise LessonError(
+                f"The ImageNet weights of {settings.arch} cannot be had ({_first_line(error)}).",
+                THREE_WAYS,
+            ) from error
+    if settings.weights not in ("imagenet", "none"):
+        _load_body(learn, arch, Path(settings.weights))
+        learn.freeze()
+    return learn
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _load_body(learn: Any, arch: Any, file: Path) -> None:
+    """Put a state dict with torchvision's or timm's names into the learner's body."""
+    from fastai.vision.learner import create_body, model_meta
+
+    weights = _read_weights(file)
+    if isinstance(arch, str):
+        import timm
+
+        network = timm.create_model(arch, pretrained=False)
+        _load_exactly(network, weights, arch, file)
+        body = learn.model[0].model
+        wanted = body.state_dict().keys()
+        body.load_state_dict({k: v for k, v in network.state_dict().items() if k in wanted})
+        return
+    network = arch(weights=None)
+    _load_exactly(network, weights, arch.__name__, file)
+    cut = model_meta.get(arch, {"cut": None})["cut"]
+    learn.model[0].load_state_dict(create_body(network, 3, False, cut).state_dict())
+
+
+def _read_weights(file: Path) -> dict[str, Any]:
+    import torch
+
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and torch errors alike mean: not a state dict
+        raise LessonError(
+            f"{file} is not a state dict that can be read safely ({_first_line(error)}).",
+            "Save one with torch.save(model.state_dict(), FILE).",
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict):
+        raise LessonError(f"{file} holds no state dict.", "Save model.state_dict(), not the model.")
+    return content
+
+
+def _load_exactly(network: Any, weights: dict[str, Any], arch: str, file: Path) -> None:
+    own = network.state_dict()
+    missing = sorted(own.keys() - weights.keys())
+    unexpected = sorted(weights.keys() - own.keys())
+    shapes = sorted(k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape)
+    faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    said = [f"{kind}: {_some(keys)}" for kind, keys in faults.items() if keys]
+    if said:
+        raise LessonError(
+            f"{file} does not fit {arch}. {'; '.join(said)}.",
+            "Give the --arch that the file was saved from.",
+        )
+    network.load_state_dict(weights)
+
+
+def _some(keys: list[str]) -> str:
+    more = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
+    return ", ".join(keys[:8]) + more

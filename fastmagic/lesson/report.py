@@ -1,0 +1,183 @@
+"""What a run of the lesson gave: the result, its face, and the files in the run's folder."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastmagic import faces
+from fastmagic.faces import Code, Face, Part, Shown, Text
+from fastmagic.guard.incidents import Incident
+from fastmagic.guard.stages import Stage, to_plain
+from fastmagic.lesson.runs import write_json
+
+
+@dataclass(frozen=True)
+class TrainResult(Shown):
+    """A finished, stopped or failed run of the lesson.
+
+    Attributes
+    ----------
+    status
+        `finished`, `stopped` or `failed`.
+    data, path
+        The data set as it was asked for, and its folder.
+    recipe
+        The recipe's name; `own` for the person's own body.
+    arguments
+        Every setting of the run.
+    device
+        Where it was trained: `cpu`, `cuda` or `mps`.
+    versions
+        Of the packages that matter.
+    stages
+        One for each call of `fit`, with its epochs.
+    accuracy
+        The last validation of the final weights, 0 to 1, without test-time augmentation.
+    accuracy_tta
+        The same with it; None where the body did none on the final weights.
+    seconds
+        Wall-clock seconds of this call, imports included.
+    incidents
+        What went wrong and what was done about it.
+    weights_sha256
+        Digest of the final weights, in the form that `guard.state.weights_sha256` documents.
+    folder
+        The run's folder.
+    model
+        The exported model; None where it could not be exported.
+    learn, dls
+        fastai's own objects; not part of `to_dict()`.
+    """
+
+    status: str
+    data: str
+    path: Path
+    recipe: str
+    arguments: Mapping[str, Any]
+    device: str
+    versions: Mapping[str, str]
+    stages: tuple[Stage, ...]
+    accuracy: float | None
+    accuracy_tta: float | None
+    seconds: float
+    incidents: tuple[Incident, ...]
+    weights_sha256: str | None
+    folder: Path
+    model: Path | None
+    learn: Any = field(default=None, repr=False, compare=False)
+    dls: Any = field(default=None, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the result as plain data: what `result.json` holds."""
+        plain = super().to_dict()
+        plain["stages"] = [to_plain(stage) for stage in self.stages]
+        return dict(without_nan(plain))
+
+    def face(self) -> Face:
+        """Build the report that a person sees."""
+        parts: list[Part] = [Text(self._verdict(), strong=True)]
+        if self.stages:
+            parts += [stages_table(self.stages), epochs_table(self.stages)]
+        if self.incidents:
+            parts.append(Text("Incidents: " + "; ".join(str(i) for i in self.incidents) + "."))
+        parts.append(Text(f"Everything is in {self.folder}", quiet=True))
+        if self.model is not None:
+            parts.append(Text("Ask the model about a photo of yours:"))
+            parts.append(Code('learn.predict("my_photo.jpg")'))
+            parts.append(Text("and anywhere else, with plain fastai and without fastmagic:"))
+            parts.append(
+                Code(f"from fastai.vision.all import *\nload_learner({str(self.model)!r})")
+            )
+        return Face(f"Lesson 1: {self.data}, {self.recipe}", tuple(parts))
+
+    def _verdict(self) -> str:
+        reached = "no accuracy measured"
+        if self.accuracy is not None:
+            reached = f"accuracy {faces.percent(self.accuracy)} on the validation pictures"
+        if self.accuracy_tta is not None:
+            reached += f", {faces.percent(self.accuracy_tta)} with test-time augmentation"
+        took = faces.duration(self.seconds)
+        done = {"finished": "Finished", "stopped": "Stopped", "failed": "Failed"}[self.status]
+        return f"{done}: {reached}, in {took} on {self.device.upper()}."
+
+
+def stages_table(stages: tuple[Stage, ...]) -> faces.Table:
+    """Set one row a call of `fit`."""
+    layers = {"head": "head only", "all": "whole network", "some": "some layers"}
+    return faces.table(
+        ("fit", "trained", "epochs", "accuracy", "time"),
+        [
+            (
+                stage.number,
+                layers[stage.layers],
+                f"{len(stage.epochs)} of {stage.epochs_planned}",
+                faces.percent(stage.accuracy),
+                faces.duration(stage.seconds) + (" (some before a restart)" * stage.resumed),
+            )
+            for stage in stages
+        ],
+    )
+
+
+def epochs_table(stages: tuple[Stage, ...]) -> faces.Table:
+    """Set one row an epoch, with fastai's own columns; a live view may have shown it already."""
+    names = _columns(stages)
+    return faces.table(
+        ("fit", "epoch", *names, "seconds"),
+        [
+            (
+                stage.number,
+                epoch.epoch,
+                *(_number(epoch.values.get(name)) for name in names),
+                f"{epoch.seconds:.1f}",
+            )
+            for stage in stages
+            for epoch in stage.epochs
+        ],
+        name="epochs",
+    )
+
+
+def write(result: TrainResult) -> None:
+    """Keep a result in its folder as `result.json` and `history.csv`."""
+    write_json(result.folder / "result.json", result.to_dict())
+    names = [name for name in _columns(result.stages) if name != "accuracy"]
+    with (result.folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("stage", "epoch", *names, "accuracy", "seconds"))
+        for stage in result.stages:
+            for epoch in stage.epochs:
+                cells = ["" if (v := epoch.values.get(n)) is None else v for n in names]
+                share = "" if epoch.accuracy is None else epoch.accuracy
+                writer.writerow((stage.number, epoch.epoch, *cells, share, round(epoch.seconds, 3)))
+
+
+def without_nan(value: Any) -> Any:
+    """Replace what JSON has no word for, such as the loss of a network that diverged, by null.
+
+    Examples
+    --------
+    >>> without_nan({"valid_loss": float("nan"), "accuracy": 0.5})
+    {'valid_loss': None, 'accuracy': 0.5}
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    return value
+
+
+def _columns(stages: tuple[Stage, ...]) -> list[str]:
+    names = (name for stage in stages for epoch in stage.epochs for name in epoch.values)
+    return list(dict.fromkeys(names))
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"

@@ -1,0 +1,206 @@
+"""The folder of a run: what it is called, whose it is, and whether it goes on.
+
+Running the same cell again goes on with the run that it began; an edited cell, or one that
+finished, gets a folder of its own. `run.json` says which cell a folder belongs to and how it
+stands; a lock keeps two notebooks from working in one folder at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from fastmagic.errors import BadInput, LessonError
+
+NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+
+
+@dataclass
+class Run:
+    """A claimed folder.
+
+    Attributes
+    ----------
+    folder
+        Where everything of this run is kept.
+    resumed
+        Whether it holds the work of an earlier call that did not finish.
+    note
+        What the person should know about the name; empty where there is nothing to say.
+    """
+
+    folder: Path
+    identity: str
+    resumed: bool
+    note: str
+    lock: FileLock
+
+    @property
+    def states(self) -> Path:
+        """The folder of the stages' states; gone once the run has finished."""
+        return self.folder / "states"
+
+    def mark(self, status: str) -> None:
+        """Write down how the run stands: `running`, `stopped`, `failed` or `finished`."""
+        write_json(self.folder / "run.json", {"identity": self.identity, "status": status})
+        if status == "finished":
+            shutil.rmtree(self.states, ignore_errors=True)
+
+    def release(self) -> None:
+        """Let others have the folder."""
+        self.lock.release()
+
+
+def identity_of(parts: dict[str, Any]) -> str:
+    """Give a digest that two cells share only if they ask for the same training.
+
+    Examples
+    --------
+    >>> identity_of({"body": "learn.fit(1)", "seed": 1}) == identity_of(
+    ...     {"seed": 1, "body": "learn.fit(1)"}
+    ... )
+    True
+    """
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def claim(
+    runs: Path,
+    identity: str,
+    *,
+    name: str | None,
+    stem: str,
+    fresh: bool = False,
+    now: Callable[[], datetime] = datetime.now,
+) -> Run:
+    """Find the folder in which this cell goes on, or make a new one.
+
+    Parameters
+    ----------
+    runs
+        The folder of all runs; it is made where it is missing.
+    identity
+        What `identity_of` gave for this cell.
+    name
+        The name that was asked for; None for `stem` with the date and time.
+    stem
+        The data set's and the recipe's names.
+    fresh
+        True to begin anew, also where the same cell was stopped before.
+    now
+        The clock.
+
+    Raises
+    ------
+    BadInput
+        For a name that is not a plain folder name.
+    LessonError
+        Where no folder can be made.
+    """
+    if name is not None and (NOT_IN_NAMES.search(name) or name in (".", "..")):
+        raise BadInput(
+            f"--name {name!r} is not a plain folder name.",
+            "Use letters, digits, '-', '_' and '.' only.",
+        )
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        if not fresh:
+            for folder in _candidates(runs, name):
+                run = _try(folder, identity, go_on=True)
+                if run:
+                    return run
+        return _new(runs, identity, name, f"{stem}-{now():%Y%m%d-%H%M%S}")
+    except OSError as error:
+        raise LessonError(
+            f"The run's folder cannot be made in {runs} ({error.strerror or error}).",
+            "Give a folder that can be written: --runs FOLDER.",
+        ) from error
+
+
+def _new(runs: Path, identity: str, name: str | None, dated: str) -> Run:
+    wanted = name or NOT_IN_NAMES.sub("_", dated)
+    number = 1
+    while True:
+        folder = runs / (wanted if number == 1 else f"{wanted}-{number}")
+        run = _try(folder, identity, go_on=False)
+        if run:
+            if name and number > 1:
+                run.note = (
+                    f"--name {name} belongs to another cell or to one that finished: "
+                    f"this run is called {folder.name}."
+                )
+            return run
+        number += 1
+
+
+def _try(folder: Path, identity: str, *, go_on: bool) -> Run | None:
+    """Claim one folder: an unfinished one of the same cell, or (`go_on` False) an empty one."""
+    if go_on != folder.is_dir():
+        return None
+    if go_on and not _unfinished(folder, identity):
+        return None
+    folder.mkdir(exist_ok=True)
+    lock = FileLock(str(folder / ".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    taken = _read_status(folder) is not None
+    if taken and not (go_on and _unfinished(folder, identity)):
+        lock.release()
+        return None
+    run = Run(folder, identity, go_on, "", lock)
+    run.mark("running")
+    return run
+
+
+def _candidates(runs: Path, name: str | None) -> list[Path]:
+    """List the folders in which this cell may have begun, the newest first."""
+    pattern = re.compile(rf"{re.escape(name)}(-\d+)?" if name else ".*")
+    folders = [
+        folder
+        for folder in runs.iterdir()
+        if pattern.fullmatch(folder.name) and (folder / "run.json").is_file()
+    ]
+    return sorted(folders, key=lambda folder: (folder / "run.json").stat().st_mtime, reverse=True)
+
+
+def _unfinished(folder: Path, identity: str) -> bool:
+    status = _read_status(folder)
+    return (
+        status is not None
+        and status.get("identity") == identity
+        and status.get("status") != "finished"
+    )
+
+
+def _read_status(folder: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all, so that a kill leaves the old file or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

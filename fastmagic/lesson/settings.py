@@ -1,0 +1,169 @@
+"""What a lesson is asked to do: `%train_lesson1`'s flags, filled up from the data set's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fastmagic.errors import BadInput
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and deviation of ImageNet's pictures, as torchvision's weights expect them."""
+
+HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+"""What many of timm's weights expect."""
+
+Stats = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what a run of the lesson computes.
+
+    Attributes
+    ----------
+    data
+        The data set as it was asked for: a name, an address or a path.
+    label_pattern
+        A regular expression with one group, applied to file names; empty where folders are classes.
+    recipe
+        The recipe's name, or `own` for the person's own cell body.
+    arch
+        A torchvision name (`resnet34`), or a timm one where timm is installed.
+    weights
+        `imagenet`, `none` or the path of a state dict.
+    normalize
+        `imagenet`, `half`, `MEAN,STD`, or empty for what the weights expect.
+    size, bs
+        Side of the pictures in pixels; pictures in a batch.
+    epochs, lr
+        Of the recipe's main fit; None for the recipe's own.
+    seed, valid_pct
+        From which all randomness follows; the share kept for validation where the set has no split.
+    workers
+        Processes that load pictures; None to choose.
+    """
+
+    data: str
+    label_pattern: str = ""
+    recipe: str = "classic"
+    arch: str = "resnet34"
+    weights: str = "imagenet"
+    normalize: str = ""
+    size: int = 224
+    bs: int = 64
+    epochs: int | None = None
+    lr: float | None = None
+    seed: int = 42
+    valid_pct: float = 0.2
+    workers: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the settings as plain data."""
+        return asdict(self)
+
+
+def settle(
+    data: str,
+    defaults: Any,
+    asked: Mapping[str, Any],
+    *,
+    own_body: bool,
+    env: Mapping[str, str] | None = None,
+) -> Settings:
+    """Fill what was not asked for from the data set's defaults, and refuse what makes no sense.
+
+    Parameters
+    ----------
+    data
+        The data set as it was asked for.
+    defaults
+        The catalogue's `LessonDefaults` for it.
+    asked
+        Setting names to values; None means not asked for.
+    own_body
+        Whether the cell has a body of its own; then a recipe's settings are refused.
+    env
+        `FASTMAGIC_WEIGHTS` stands in for `--weights` where that is not given.
+
+    Raises
+    ------
+    BadInput
+        For a value out of its range or a combination that cannot be.
+    """
+    env = os.environ if env is None else env
+    wanted = {name: value for name, value in asked.items() if value is not None}
+    if own_body:
+        _refuse_recipe_flags(wanted)
+    filled: dict[str, Any] = {
+        "recipe": "own" if own_body else defaults.recipe,
+        "arch": defaults.arch,
+        "weights": env.get("FASTMAGIC_WEIGHTS") or defaults.weights,
+        "size": defaults.size,
+        "bs": defaults.bs,
+    }
+    recipe = wanted.get("recipe", filled["recipe"])
+    if recipe == defaults.recipe:
+        filled.update(epochs=defaults.epochs, lr=defaults.lr)
+    filled.update(wanted)
+    settings = Settings(data=data, **filled)
+    _check(settings)
+    return settings
+
+
+def _refuse_recipe_flags(wanted: Mapping[str, Any]) -> None:
+    for name in ("recipe", "epochs", "lr"):
+        if name in wanted:
+            raise BadInput(
+                f"--{name} sets a recipe, and this cell has a body of its own.",
+                f"Write it in the body, or leave the body out: %train_lesson1 --{name} …",
+            )
+
+
+def _check(settings: Settings) -> None:
+    ranges: list[tuple[str, float | None, float, float, str]] = [
+        ("size", settings.size, 16, 4096, "a side in pixels, such as 128 or 224"),
+        ("bs", settings.bs, 1, 65536, "pictures in a batch, such as 64"),
+        ("epochs", settings.epochs, 1, 10_000, "a number of epochs, such as 3"),
+        ("lr", settings.lr, 1e-12, 100, "a learning rate, such as 3e-3"),
+        ("seed", settings.seed, 0, 2**63, "a whole number, such as 42"),
+        ("valid-pct", settings.valid_pct, 0.01, 0.9, "a share, such as 0.2 for a fifth"),
+        ("workers", settings.workers, 0, 256, "a number of processes; 0 loads in this one"),
+    ]
+    for flag, value, low, high, example in ranges:
+        if value is not None and not low <= value <= high:
+            raise BadInput(f"--{flag} {value} is out of range.", f"Give {example}.")
+    normalization(settings.normalize)
+    if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():
+        raise BadInput(
+            f"There is no weights file {settings.weights!r}.",
+            "Give --weights imagenet, --weights none, or the path of a file with a state dict.",
+        )
+
+
+def normalization(words: str) -> Stats | None:
+    """Read `--normalize`: None where it is left to the weights.
+
+    Examples
+    --------
+    >>> normalization("half")
+    ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    >>> normalization("0.4,0.25")
+    ((0.4, 0.4, 0.4), (0.25, 0.25, 0.25))
+    """
+    known = {"": None, "imagenet": IMAGENET, "half": HALF}
+    if words in known:
+        return known[words]
+    try:
+        mean, deviation = (float(part) for part in words.split(","))
+        if deviation <= 0:
+            raise ValueError
+    except ValueError:
+        raise BadInput(
+            f"--normalize {words!r} cannot be read.",
+            "Give imagenet, half, or two numbers such as 0.5,0.25 (mean, deviation).",
+        ) from None
+    return ((mean,) * 3, (deviation,) * 3)

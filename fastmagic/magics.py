@@ -1,0 +1,244 @@
+"""The front desk: reads a line, calls one verb, returns its result.
+
+It knows no torch, no NVML and no HTML. Each magic is one method: its flags, and the call.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
+from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.display import display
+from traitlets import Bool, Unicode
+
+from fastmagic import shell as shell_hooks
+from fastmagic.errors import BadInput, FastMagicError, did_you_mean
+
+MAY_BE_EMPTY = {"train_lesson1"}
+
+
+@magics_class
+class FastMagics(Magics):
+    """The four magics, and the settings that `%config FastMagics` shows."""
+
+    debug = Bool(False, help="Show whole tracebacks instead of short messages.").tag(config=True)
+    runs = Unicode(
+        "", help="The folder of the lesson's runs; empty for fastmagic-runs beside the notebook."
+    ).tag(config=True)
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        self.once = shell_hooks.attach(shell, MAY_BE_EMPTY)
+        self.last_data: str | None = None
+
+    @magic_arguments()
+    @argument("--no-probe", action="store_true", help="Do not run a small network on the GPU.")
+    @argument("--require", action="store_true", help="Be an error where no GPU can be used.")
+    @line_magic
+    def gpu_check(self, line: str) -> Any:
+        """Say whether training will run here, on which GPU, and if not, why and what to do.
+
+        Returns a report: `report = %gpu_check`, then `report.verdict`.
+        """
+
+        def call(args: Any) -> Any:
+            from fastmagic.gpu.check import gpu_check
+
+            return gpu_check(probe=not args.no_probe, require=args.require, show=True)
+
+        return self._serve(FastMagics.gpu_check, line, call)
+
+    @magic_arguments()
+    @argument("--dry-run", action="store_true", help="Show the plan and change nothing.")
+    @argument(
+        "--torch-index",
+        metavar="URL|registry",
+        help="Where torch is installed from: the address of an index, or `registry` for pip's own.",
+    )
+    @line_magic
+    def fastai_setup(self, line: str) -> Any:
+        """Plan, install and verify what fastai needs, without breaking what is there.
+
+        Where fastai works already, it changes nothing and says so.
+        """
+
+        def call(args: Any) -> Any:
+            from fastmagic.environment.setup import fastai_setup
+
+            return fastai_setup(dry_run=args.dry_run, torch_index=args.torch_index, show=True)
+
+        return self._serve(FastMagics.fastai_setup, line, call)
+
+    @magic_arguments()
+    @argument("source", nargs="?", help="A data set's name, an address, an archive or a folder.")
+    @argument("--list", action="store_true", help="Show the data sets that have a name.")
+    @argument("--dest", help="The folder to put the data set in; fastai's own by default.")
+    @argument("--checksum", default="", metavar="ALG:HEX", help="What the archive must hash to.")
+    @argument(
+        "--label-pattern",
+        default="",
+        metavar="REGEX",
+        help="How flat file names carry the class: a regular expression with one group.",
+    )
+    @line_magic
+    def get_data(self, line: str) -> Any:
+        """Download, verify, unpack, check and show a data set; nothing twice.
+
+        Returns its folder: `path = %get_data dogscats`.
+        """
+
+        def call(args: Any) -> Any:
+            from fastmagic.data import catalogue, get
+
+            if args.list:
+                return get.list_data(show=True)
+            if not args.source:
+                raise BadInput(
+                    "%get_data needs a data set.",
+                    "Give an address, an archive, a folder, or one of "
+                    f"{', '.join(catalogue.CATALOGUE)}.",
+                )
+            path = get.get_data(
+                args.source,
+                dest=args.dest,
+                checksum=args.checksum,
+                label_pattern=args.label_pattern,
+                show=True,
+            )
+            self.last_data = args.source if args.dest is None else str(path)
+            return path
+
+        return self._serve(FastMagics.get_data, line, call)
+
+    @magic_arguments()
+    @argument(
+        "--data",
+        metavar="NAME|PATH",
+        help="The data set; by default the one that %%get_data gave last, else dogscats.",
+    )
+    @argument("--label-pattern", metavar="REGEX", help="How flat file names carry the class.")
+    @argument("--recipe", help="classic, modern, pets or scratch; the data set's own by default.")
+    @argument("--arch", help="The network: a torchvision name, or a timm one.")
+    @argument("--weights", metavar="imagenet|none|FILE", help="What the network starts from.")
+    @argument("--normalize", metavar="imagenet|half|MEAN,STD", help="How pixels are scaled.")
+    @argument("--size", type=int, help="Side of the pictures in pixels.")
+    @argument("--bs", type=int, help="Pictures in a batch.")
+    @argument("--epochs", type=int, help="Epochs of the recipe's main fit.")
+    @argument("--lr", type=float, help="Learning rate of the recipe's main fit.")
+    @argument("--seed", type=int, help="Where all randomness comes from (42).")
+    @argument("--valid-pct", type=float, help="Share kept for validation (0.2).")
+    @argument("--workers", type=int, help="Processes that load pictures.")
+    @argument("--name", help="The run's name.")
+    @argument("--runs", help="The folder that runs are kept in.")
+    @argument("--fresh", action="store_true", help="Begin anew instead of going on.")
+    @line_cell_magic
+    def train_lesson1(self, line: str, cell: str | None = None) -> Any:
+        """Run fast.ai's lesson 1: by a recipe, or by the fastai code in the cell.
+
+        In the cell `path`, `dls` and `learn` are ready; afterwards `learn` and `dls` are in the
+        notebook, plain fastai objects. Returns the report. Running a stopped cell again goes on.
+        """
+
+        def call(args: Any) -> Any:
+            from fastmagic.lesson.train import train_lesson1
+
+            options = vars(args)
+            data = options.pop("data") or self.last_data or "dogscats"
+            return train_lesson1(
+                data,
+                cell,
+                runs_folder=options.pop("runs") or self.runs or None,
+                namespace=self.shell.user_ns,
+                show=True,
+                first_line=2,
+                transform=self.shell.transform_cell,
+                display=display,
+                **options,
+            )
+
+        return self._serve(FastMagics.train_lesson1, line, call)
+
+    def _serve(self, magic: Any, line: str, call: Callable[[Any], Any]) -> Any:
+        """Read the line, make the call, and see that errors are shown as they should be."""
+        try:
+            args = read_line(magic.parser, line)
+            if args is None:
+                return None
+            result = call(args)
+        except BaseException as error:
+            if self.debug:
+                if isinstance(error, FastMagicError):
+                    error.debug = True
+                else:
+                    error.__dict__.pop("_render_traceback_", None)
+            raise
+        self.once.shown(result)
+        return result
+
+
+def read_line(parser: Any, line: str) -> Any:
+    """Read a magic's line by its parser; None where help was asked for, and given.
+
+    Quotes hold blanks together, backslashes are ordinary characters (Windows paths), and a trailing
+    semicolon is dropped.
+
+    Raises
+    ------
+    BadInput
+        For a flag or a value that is not known, with the nearest that is.
+    """
+    words = split_line(line)
+    if any(word in ("-h", "--help") for word in words):
+        print(parser.format_help())  # noqa: T201 - help is asked for to be read
+        return None
+    flags = sorted(flag for flag in parser._option_string_actions if flag.startswith("--"))
+    command = f"%{parser.prog.lstrip('%:')}"
+    try:
+        args, unknown = parser.parse_known_args(words)
+    except UsageError as error:
+        raise BadInput(f"{command}: {error}.", f"{command} -h shows what it takes.") from None
+    if unknown:
+        near = did_you_mean(unknown[0].split("=")[0], flags)
+        known = near or f"{command} takes {', '.join(flags)}."
+        raise BadInput(f"{command} does not know {unknown[0]!r}.", known)
+    return args
+
+
+def split_line(line: str) -> list[str]:
+    """Split a magic's line into words.
+
+    Examples
+    --------
+    >>> split_line('"my pictures" --dest=C:\\\\data;')
+    ['my pictures', '--dest=C:\\\\data']
+    """
+    lexer = shlex.shlex(re.sub(r"[\\s;]+$", "", line), posix=True)
+    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
+    try:
+        return list(lexer)
+    except ValueError:
+        raise BadInput("A quote is opened and not closed.", "Close it, or leave it out.") from None
+
+
+def load(shell: Any) -> None:
+    """Give the shell the magics."""
+    shell.register_magics(FastMagics(shell))
+
+
+def unload(shell: Any) -> None:
+    """Take everything of ours out of the shell; IPython itself has no call for it."""
+    registry = shell.magics_manager
+    magics = registry.registry.pop("FastMagics", None)
+    if magics is None:
+        return
+    for table in registry.magics.values():
+        for name in [n for n, f in table.items() if getattr(f, "__self__", None) is magics]:
+            del table[name]
+    if magics in shell.configurables:
+        shell.configurables.remove(magics)
+    shell_hooks.detach(shell, magics.once)

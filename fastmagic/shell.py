@@ -1,0 +1,108 @@
+"""What hangs in the running IPython shell besides the magics themselves, and its removal.
+
+Two small things that IPython has no setting for:
+
+An empty `%%` cell. IPython refuses a cell magic with nothing below it before the magic is asked,
+so `%%train_lesson1 …` alone is turned into `%train_lesson1 …` when the cell comes in.
+
+Each result once. A magic has shown its result when it returns it, live, in place; IPython would
+show the returned value again as `Out[n]`. So that value is filed (`Out`, `_`) but not shown, where
+the cell's last line is the magic itself. `x = %gpu_check` and a later `x` are not touched.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from typing import Any
+
+
+class EmptyCell:
+    """Turns a cell magic without a body into the line magic of the same name.
+
+    Parameters
+    ----------
+    names
+        The magics that take a body but can do without one.
+
+    Examples
+    --------
+    >>> EmptyCell({"train_lesson1"})(["%%train_lesson1 --data sample\\n", "  \\n"])
+    ['%train_lesson1 --data sample\\n']
+    """
+
+    def __init__(self, names: set[str]) -> None:
+        self.names = names
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        written = [i for i, line in enumerate(lines) if line.strip()]
+        if not written or not lines[written[0]].startswith("%%"):
+            return lines
+        first = lines[written[0]]
+        words = first[2:].split(maxsplit=1)
+        below = [lines[i].strip() for i in written[1:]]
+        if words and words[0] in self.names and all(line.startswith("#") for line in below):
+            return [first[1:]]
+        return lines
+
+
+class ShownOnce:
+    """Stands before IPython's display hook and lets a result that was shown pass unseen.
+
+    It is at once the display hook and an AST transformer that only looks: whether the cell's last
+    line is a magic, whose value IPython is about to show.
+    """
+
+    def __init__(self, hook: Any) -> None:
+        self.hook = hook
+        self._shown: list[Any] = []
+        self._ends_in_magic = False
+
+    def shown(self, value: Any) -> None:
+        """Remember a value that a magic has just shown and is about to return."""
+        self._shown.append(value)
+
+    def visit(self, tree: ast.AST) -> ast.AST:
+        """Look at a cell before it runs; give it back unchanged."""
+        self._shown.clear()
+        body = getattr(tree, "body", None)
+        last = body[-1] if isinstance(body, list) and body else None
+        call = last.value if isinstance(last, ast.Expr) else None
+        self._ends_in_magic = (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and call.func.attr in ("run_line_magic", "run_cell_magic")
+        )
+        return tree
+
+    def __call__(self, value: Any = None) -> None:
+        if self._ends_in_magic and any(value is one for one in self._shown):
+            self.hook.update_user_ns(value)
+            self.hook.fill_exec_result(value)
+        else:
+            self.hook(value)
+
+
+def attach(shell: Any, may_be_empty: set[str]) -> ShownOnce:
+    """Hang both into the shell, and give back what the magics report their results to."""
+    once = ShownOnce(shell.displayhook)
+    shell.input_transformers_cleanup.append(EmptyCell(may_be_empty))
+    shell.ast_transformers.append(once)
+    shell.display_trap.hook = once
+    _follow(shell.displayhook, once)
+    return once
+
+
+def detach(shell: Any, once: ShownOnce) -> None:
+    """Take both out of the shell again."""
+    cleanup = shell.input_transformers_cleanup
+    cleanup[:] = [one for one in cleanup if not isinstance(one, EmptyCell)]
+    shell.ast_transformers[:] = [one for one in shell.ast_transformers if one is not once]
+    shell.display_trap.hook = once.hook
+    _follow(once, once.hook)
+
+
+def _follow(before: Any, after: Any) -> None:
+    """Change the hook of the cell that is running now: the one that loads or unloads us."""
+    if sys.displayhook is before:
+        sys.displayhook = after

@@ -1,0 +1,69 @@
+"""The card: one table, the sizes, what is odd, a contact sheet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fastmagic.data.card import data_card
+from fastmagic.errors import PicturesError
+
+from .conftest import LESSON_NAMES
+
+pytestmark = pytest.mark.usefixtures("home")
+Fill = Callable[..., Path]
+
+
+def test_counts_and_sizes(tmp_path: Path, fill: Fill) -> None:
+    folder = fill(tmp_path / "set", *LESSON_NAMES)
+    Image.new("RGB", (640, 480)).save(folder / "train/dogs/large.jpg")
+    card = data_card(folder)
+    assert [(one.name, one.train, one.valid) for one in card.classes] == [
+        ("cats", 6, 2),
+        ("dogs", 7, 2),
+    ]
+    assert (card.smallest, card.largest, card.typical) == ((32, 24), (640, 480), (32, 24))
+    text = str(card)
+    assert "17 pictures of 2 classes (train/valid folders): 13 for training, 4 for" in text
+    assert "32 x 24 to 640 x 480 pixels" in text and "cats   6      2" in text
+    assert "uneven" not in text and "cannot be read" not in text
+
+
+def test_what_is_odd_is_said(tmp_path: Path, fill: Fill) -> None:
+    names = [f"few/{n}.jpg" for n in range(5)] + [f"many/{n}.jpg" for n in range(20)]
+    folder = fill(tmp_path / "set", *names)
+    (folder / "many" / "<b>bad.jpg").write_text("no")
+    card = data_card(folder)
+    assert card.imbalance == 4
+    text = " ".join(str(card).split())
+    assert "'many' has 4.0 times as many training pictures as 'few'" in text
+    assert "1 picture cannot be read and is left out: many/<b>bad.jpg" in text
+    assert "many/&lt;b&gt;bad.jpg" in card.face().html() and "<b>bad" not in card.face().html()
+
+
+def test_the_faces_say_the_same_and_hold_the_sheet(tmp_path: Path, fill: Fill) -> None:
+    card = data_card(fill(tmp_path / "set", *LESSON_NAMES))
+    face = card.face()
+    assert "[contact sheet, row 1: cats; row 2: dogs]" in face.text()
+    assert 'alt="contact sheet, row 1: cats; row 2: dogs"' in face.html()
+    assert str(card.path) in face.html()
+
+
+def test_as_plain_data(tmp_path: Path, fill: Fill) -> None:
+    data = json.loads(json.dumps(data_card(fill(tmp_path / "set", *LESSON_NAMES)).to_dict()))
+    assert data["classes"][0] == {"name": "cats", "train": 6, "valid": 2}
+    assert "shown" not in data
+
+
+def test_very_many_classes_are_summed_up(tmp_path: Path, fill: Fill) -> None:
+    names = [f"{label:03}/{n}.jpg" for label in range(50) for n in range(2)]
+    assert "and 10 more  10     10" in str(data_card(fill(tmp_path / "set", *names)))
+
+
+def test_a_folder_that_cannot_be_learnt_from(tmp_path: Path) -> None:
+    with pytest.raises(PicturesError):
+        data_card(tmp_path)

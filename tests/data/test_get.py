@@ -1,0 +1,331 @@
+"""`get_data`, from every kind of source to a folder of pictures."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import fastmagic
+from fastmagic.data.get import get_data, list_data
+from fastmagic.errors import (
+    ArchiveError,
+    BadInput,
+    DataError,
+    DownloadError,
+    PicturesError,
+    Stopped,
+)
+from fastmagic.progress import View
+
+from .conftest import LESSON_NAMES, picture_bytes, zip_bytes
+from .server import FileServer
+
+Fill = Callable[..., Path]
+pytestmark = pytest.mark.usefixtures("home")
+
+
+class Watching(View):
+    """Keeps what it was told, as a notebook would show it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bars: set[str] = set()
+        self.ends: list[str] = []
+
+    def bar(self, label: str, done: float, total: float | None = None, unit: str = "") -> None:
+        self.bars.add(label)
+
+    def _finish(self, face: object) -> None:
+        self.ends.append(str(face.text()))  # type: ignore[attr-defined]
+
+
+def tgz_bytes(top: str, names: tuple[str, ...]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for number, name in enumerate(names):
+            data = picture_bytes(number)
+            member = tarfile.TarInfo(f"{top}/{name}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+PETS = tuple(f"images/{breed}_{n}.jpg" for breed in ("pug", "Bengal") for n in range(5))
+
+
+def test_an_address_becomes_a_folder(server: FileServer, home: Path) -> None:
+    server.files["photos.zip"] = zip_bytes()
+    view = Watching()
+    path = get_data(server.url("photos.zip"), show=view)
+    assert type(path) is type(Path()) and path == home / "data" / "photos"
+    assert sorted(one.name for one in path.iterdir()) == ["train", "valid"]
+    assert view.bars == {"downloading", "unpacking", "checking pictures"}
+    [end] = view.ends
+    assert "16 pictures of 2 classes" in end and "Data: photos" in end
+
+
+def test_a_second_call_does_nothing_and_needs_no_network(server: FileServer) -> None:
+    server.files["photos.zip"] = zip_bytes()
+    url = server.url("photos.zip")
+    path = get_data(url)
+    server.files.clear()
+    view = Watching()
+    assert get_data(url, show=view) == path
+    assert len(server.asked) == 1 and view.bars == set() and len(view.ends) == 1
+
+
+def test_the_python_twin_prints_nothing(
+    tmp_path: Path, fill: Fill, capfd: pytest.CaptureFixture[str]
+) -> None:
+    get_data(fill(tmp_path / "set", *LESSON_NAMES))
+    assert capfd.readouterr() == ("", "")
+    get_data(tmp_path / "set", show=True)
+    assert capfd.readouterr().out.count("16 pictures of 2 classes") == 1
+
+
+def test_a_name_is_fetched_from_the_address_that_is_set(
+    server: FileServer, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTMAGIC_CATALOGUE", server.url())
+    server.files["dogscats.tgz"] = tgz_bytes("dogscats", LESSON_NAMES)
+    view = Watching()
+    assert get_data("dogscats", show=view) == home / "data" / "dogscats"
+    assert (home / "archive" / "dogscats.tgz").is_file()
+    assert sum("FASTMAGIC_CATALOGUE is set" in note for note in view.notes) == 1
+    monkeypatch.delenv("FASTMAGIC_CATALOGUE")
+    view = Watching()
+    get_data("dogscats", show=view)
+    assert f"It came from {server.url('dogscats.tgz')}" in view.ends[0]
+    assert len(server.asked) == 1
+
+
+def test_pets_lie_in_images_and_bring_their_pattern(server: FileServer, home: Path) -> None:
+    env = {"FASTAI_HOME": str(home), "FASTMAGIC_CATALOGUE": server.url()}
+    server.files["oxford-iiit-pet.tgz"] = tgz_bytes("oxford-iiit-pet", (*PETS, "annotations/x"))
+    path = get_data("pets", env=env)
+    assert path == home / "data" / "oxford-iiit-pet" / "images"
+    assert [one.name for one in fastmagic.data_card(path).classes] == ["Bengal", "pug"]
+
+
+def test_what_fastai_fetched_is_found_without_network(home: Path, fill: Fill) -> None:
+    fill(home / "data" / "dogscats", *LESSON_NAMES)
+    view = Watching()
+    assert get_data("dogscats", show=view) == home / "data" / "dogscats"
+    assert "expects 25,000 pictures, here are 16" in view.ends[0].replace("\n", " ")
+
+
+def test_an_archive_that_fastai_fetched_is_only_unpacked(home: Path) -> None:
+    (home / "archive").mkdir(parents=True)
+    (home / "archive" / "dogscats.tgz").write_bytes(tgz_bytes("dogscats", LESSON_NAMES))
+    assert get_data("dogscats") == home / "data" / "dogscats"
+
+
+def test_the_sample_is_drawn_once(home: Path) -> None:
+    view = Watching()
+    path = get_data("sample", show=view)
+    assert "drawing" in view.bars and {one.name for one in path.iterdir()} == {"train", "valid"}
+    view = Watching()
+    assert get_data("sample", show=view) == path and view.bars == set()
+
+
+def test_a_local_archive_is_unpacked_once(tmp_path: Path, home: Path) -> None:
+    archive = tmp_path / "my photos.zip"
+    archive.write_bytes(zip_bytes())
+    path = get_data(str(archive))
+    assert path == home / "data" / "my photos"
+    view = Watching()
+    assert get_data(archive, show=view) == path and view.bars == set()
+    assert archive.is_file()
+
+
+def test_two_archives_of_one_name_do_not_mix(tmp_path: Path, server: FileServer) -> None:
+    paths = []
+    for number, name in enumerate("ab"):
+        archive = tmp_path / name / "photos.zip"
+        archive.parent.mkdir()
+        archive.write_bytes(zip_bytes(LESSON_NAMES[number:]))
+        paths.append(get_data(archive))
+    server.files["photos.zip"] = zip_bytes()
+    server.files["other/photos.zip"] = zip_bytes(LESSON_NAMES[2:])
+    paths += [get_data(server.url("photos.zip")), get_data(server.url("other/photos.zip"))]
+    counts = [sum(1 for _ in path.rglob("*.jpg")) for path in paths]
+    assert counts == [16, 15, 16, 14] and len(set(paths)) == 4
+
+
+def test_dest_says_where(tmp_path: Path, server: FileServer) -> None:
+    server.files["photos.zip"] = zip_bytes()
+    path = get_data(server.url("photos.zip"), dest=tmp_path / "here")
+    assert path == tmp_path / "here" / "photos"
+
+
+def test_a_folder_is_used_in_place(tmp_path: Path, fill: Fill) -> None:
+    folder = fill(tmp_path / "set", *LESSON_NAMES)
+    before = sorted(folder.rglob("*"))
+    assert get_data(folder) == folder
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_relative_path_comes_back_absolute(
+    tmp_path: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "pets", *LESSON_NAMES)
+    monkeypatch.chdir(tmp_path)
+    assert get_data("./pets") == tmp_path / "pets"
+
+
+def test_a_data_set_attached_on_kaggle_is_used_in_place(
+    tmp_path: Path, home: Path, fill: Fill
+) -> None:
+    root = tmp_path / "input"
+    fill(root / "dogscats", *LESSON_NAMES)
+    fill(root / "datasets" / "someone" / "birds", "a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg")
+    assert get_data("dogscats", kaggle_input=root) == root / "dogscats"
+    assert get_data("birds", kaggle_input=root) == root / "datasets" / "someone" / "birds"
+    assert not (home / "data").exists()
+
+
+def test_flat_files_with_a_pattern(tmp_path: Path, fill: Fill) -> None:
+    folder = fill(tmp_path / "set", "a-1.jpg", "a-2.jpg", "b-1.jpg", "b-2.jpg")
+    assert get_data(folder, label_pattern=r"^(\w)-") == folder
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "what"),
+    [
+        ("dogcats", BadInput, "Did you mean 'dogscats'"),
+        ("", BadInput, "No data set was named"),
+        ("ftp://x.org/a.zip", BadInput, "no http or https address"),
+        ("http://[x/a.zip", BadInput, "no http or https address"),
+        ("/nowhere/photos", PicturesError, "There is nothing at /nowhere/photos"),
+        ("photos.tar.gz", PicturesError, "There is nothing at"),
+        ("~nobody-of-that-name/x", PicturesError, "There is nothing at"),
+    ],
+)
+def test_what_cannot_be_had(source: str, kind: type[Exception], what: str) -> None:
+    with pytest.raises(kind, match=what):
+        get_data(source)
+
+
+@pytest.mark.parametrize("text", ["md5:12", "crc:00000000", "x" * 64, "md5:" + "g" * 32])
+def test_a_malformed_checksum(text: str) -> None:
+    with pytest.raises(BadInput, match="is not a checksum"):
+        get_data("dogscats", checksum=text)
+
+
+def test_a_wrong_checksum_of_a_local_archive(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(zip_bytes())
+    with pytest.raises(ArchiveError, match="The md5 checksum"):
+        get_data(archive, checksum="md5:" + "0" * 32)
+
+
+def test_a_folder_takes_neither_checksum_nor_dest(tmp_path: Path, fill: Fill) -> None:
+    fill(tmp_path / "set", *LESSON_NAMES)
+    for more in ({"checksum": "md5:" + "0" * 32}, {"dest": tmp_path}):
+        with pytest.raises(BadInput, match="used where it is"):
+            get_data(tmp_path / "set", **more)  # type: ignore[arg-type]
+
+
+def test_a_broken_archive_is_put_aside_and_fetched_anew(server: FileServer, home: Path) -> None:
+    server.files["a.zip"] = zip_bytes()[:-300]
+    with pytest.raises(ArchiveError, match="put aside"):
+        get_data(server.url("a.zip"))
+    assert not (home / "data" / "a").exists()
+    server.files["a.zip"] = zip_bytes()
+    assert get_data(server.url("a.zip")) == home / "data" / "a"
+
+
+def test_no_network_says_what_to_do() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    waits: list[float] = []
+    with pytest.raises(DownloadError, match="could not be downloaded") as caught:
+        get_data(f"http://127.0.0.1:{port}/a.zip", sleep=waits.append)
+    assert "has internet" in caught.value.next_step and waits
+
+
+def test_an_archive_without_pictures(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(zip_bytes((), ""))
+    with pytest.raises(PicturesError, match="it is empty"):
+        get_data(archive)
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path, home: Path) -> None:
+    archive = tmp_path / "photos.zip"
+    archive.write_bytes(zip_bytes())
+    (home / "data").mkdir(parents=True)
+    (home / "data" / "photos").write_text("mine")
+    with pytest.raises(DataError, match=r"Unpacking photos\.zip failed"):
+        get_data(archive)
+    assert (home / "data" / "photos").read_text() == "mine"
+
+
+class PressesStop(View):
+    """Ctrl-C when this is under way."""
+
+    def __init__(self, when: str) -> None:
+        super().__init__()
+        self._when = when
+
+    def bar(self, label: str, done: float, total: float | None = None, unit: str = "") -> None:
+        if label == self._when:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("when", ["downloading", "unpacking", "checking pictures"])
+def test_stop_at_any_point_is_gone_on_from(server: FileServer, home: Path, when: str) -> None:
+    server.files["a.zip"] = zip_bytes()
+    with pytest.raises(Stopped) as caught:
+        get_data(server.url("a.zip"), show=PressesStop(when))
+    assert "Run the same line again" in caught.value.next_step
+    assert isinstance(caught.value, KeyboardInterrupt)
+    assert (home / "data" / "a").exists() == (when == "checking pictures")
+    assert len(list(get_data(server.url("a.zip")).rglob("*.jpg"))) == 16
+
+
+CHILD = "import sys, fastmagic; print(fastmagic.get_data(sys.argv[1]))"
+
+
+def test_several_processes_make_one_download(server: FileServer, home: Path) -> None:
+    server.files["a.zip"] = zip_bytes()
+    server.pause = 0.3
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", CHILD, server.url("a.zip")],
+            env={**os.environ, "PYTHONPATH": str(Path(fastmagic.__file__).parents[1])},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    answers = [child.communicate(timeout=60)[0].strip() for child in children]
+    assert answers == [str(home / "data" / "a")] * 3
+    assert len(server.asked) == 1
+
+
+def test_the_list_changes_with_what_is_here(home: Path, fill: Fill) -> None:
+    assert not any(one.here for one in list_data().sets)
+    fill(home / "data" / "dogscats", *LESSON_NAMES)
+    assert [one.name for one in list_data().sets if one.here] == ["dogscats"]
+
+
+def test_real_photographs_from_a_server(server: FileServer, home: Path) -> None:
+    given = os.environ.get("FASTMAGIC_TEST_PHOTOS", "")
+    if not given:
+        pytest.skip("FASTMAGIC_TEST_PHOTOS names no zip of photographs in lesson 1's layout")
+    (home / "archive").mkdir(parents=True)
+    copy = shutil.copy(given, home / "photos.zip")
+    server.files["photos.zip"] = Path(copy).read_bytes()
+    card = fastmagic.data_card(get_data(server.url("photos.zip")))
+    assert card.kind == "train/valid folders" and not card.unreadable and card.valid > 0

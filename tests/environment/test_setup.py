@@ -1,0 +1,275 @@
+"""The verb with a real pip, in a throw-away environment, against an index of tiny wheels."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import venv
+from pathlib import Path
+
+import filelock
+import pytest
+
+from fastmagic import platforms, progress
+from fastmagic.environment.inventory import Interpreter, snapshot
+from fastmagic.environment.setup import Surroundings, fastai_setup
+from fastmagic.errors import SetupError, Stopped
+
+from .wheels import build, unpack
+
+VERSION = "__version__ = {version!r}\ncuda = None\n"
+WORKS = 'import fastai; print(\'fastmagic-answer:{"good": ["fastai"], "failure": ""}\')'
+PLACE = platforms.Platform("script", "log")
+
+
+def torch_wheel(folder: Path, version: str, **more: object) -> None:
+    modules = {"torch/__init__.py": "", "torch/version.py": VERSION.format(version=version)}
+    build(folder, "torch", version, modules=modules, **more)
+
+
+def fill(index: Path) -> None:
+    """Fill an index: a CPU pair of torch and torchvision, and a small fastai family."""
+    torch_wheel(index, "2.15.0+cpu")
+    build(index, "torchvision", "0.30.0+cpu", ("torch==2.15.0",))
+    build(index, "fastai", "2.8.12", ("fastcore>=2.2.22", "torch<3", "torchvision"))
+    build(index, "fastcore", "2.2.39")
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
+    """One environment with pip for all these tests (five seconds)."""
+    root = tmp_path_factory.mktemp("environment")
+    venv.create(root, with_pip=True, symlinks=os.name == "posix")
+    folder = "Scripts" if os.name == "nt" else "bin"
+    python = str(root / folder / Path(sys.executable).name)
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True)
+    return Interpreter(python, (site.stdout.strip(),))
+
+
+@pytest.fixture
+def bare(environment: Interpreter):
+    """The environment, emptied of everything but pip afterwards."""
+    yield environment
+    names = sorted(snapshot(environment).keys() - {"pip", "setuptools"})
+    if names:
+        command = [environment.executable, "-m", "pip", "uninstall", "-y", "-q", *names]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    fill(tmp_path / "index")
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def world(bare: Interpreter, tmp_path: Path) -> Surroundings:
+    return Surroundings(
+        interpreter=bare,
+        cache=lambda: tmp_path / "cache",
+        trial=(bare.executable, "-c", WORKS),
+        reachable=lambda url: True,
+        place=PLACE,
+    )
+
+
+def setup(world: Surroundings, index: Path, **more):
+    where = {"index_url": "", "find_links": index, "torch_index": index.as_uri()}
+    return fastai_setup(surroundings=world, **{**where, **more})
+
+
+@pytest.fixture
+def _no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan for a machine without a GPU, also where the tests run on one with one."""
+    import pynvml
+
+    def no_library(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(pynvml, "CDLL", no_library)
+    monkeypatch.setattr(pynvml, "nvmlLib", None)
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+
+
+@pytest.fixture(autouse=True)
+def _own_pip_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine tells pip by itself does not count here."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+
+
+pytestmark = [
+    pytest.mark.usefixtures("_no_driver"),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="plans Linux's CPU build"),
+]
+
+
+def test_an_empty_environment_gets_all_and_a_second_call_needs_no_pip(world, index):
+    report = setup(world, index)
+    assert {(c.name, c.before, c.after) for c in report.changed} == {
+        ("torch", None, "2.15.0+cpu"),
+        ("torchvision", None, "0.30.0+cpu"),
+        ("fastai", None, "2.8.12"),
+        ("fastcore", None, "2.2.39"),
+    }
+    assert report.verified == "now"
+    assert report.restart_needed == ()
+    assert report.log is not None
+    assert "Successfully installed" in report.log.read_text(encoding="utf-8")
+    assert "Done in" in str(report)
+
+    again = setup(world, index)
+    assert again.plan.nothing_to_do
+    assert again.verified == "earlier"
+    assert again.log is None
+    assert again.seconds < 0.5
+
+
+def test_a_dry_run_changes_nothing_and_shows_the_versions(world, index):
+    before = snapshot(world.interpreter)
+    report = setup(world, index, dry_run=True)
+    assert snapshot(world.interpreter) == before
+    assert {row.package: row.then for row in report.plan.rows}["torch"] == "2.15.0+cpu"
+    assert "nothing was changed" in str(report)
+
+
+def test_a_torch_that_is_there_is_kept_when_fastai_comes(world, index):
+    site = Path(world.interpreter.paths[0])
+    modules = {"torch/__init__.py": "", "torch/version.py": VERSION.format(version="2.11.0+cpu")}
+    unpack(site, "torch", "2.11.0+cpu", modules=modules)
+    unpack(site, "torchvision", "0.26.0+cpu")
+    try:
+        report = setup(world, index)
+        assert {change.name for change in report.changed} == {"fastai", "fastcore"}
+    finally:
+        _remove(site, "torch", "torchvision")
+
+
+def test_a_plan_that_would_change_torch_is_refused(world, index):
+    for wheel in index.glob("fastai-*"):
+        wheel.unlink()
+    build(index, "fastai", "2.8.12", ("fastcore>=2.2.22", "torch>=2.15", "torchvision"))
+    site = Path(world.interpreter.paths[0])
+    modules = {"torch/__init__.py": "", "torch/version.py": VERSION.format(version="2.11.0+cpu")}
+    unpack(site, "torch", "2.11.0+cpu", modules=modules)
+    unpack(site, "torchvision", "0.26.0+cpu")
+    try:
+        before = snapshot(world.interpreter)
+        with pytest.raises(SetupError, match="what is installed is not changed"):
+            setup(world, index)
+        assert snapshot(world.interpreter) == before
+    finally:
+        _remove(site, "torch", "torchvision")
+
+
+def test_a_cuda_build_in_place_of_the_cpu_build_is_refused(world, index):
+    for wheel in index.glob("torch*"):
+        wheel.unlink()
+    torch_wheel(index, "2.15.0")
+    build(index, "torchvision", "0.30.0", ("torch==2.15.0",))
+    before = snapshot(world.interpreter)
+    with pytest.raises(SetupError, match="elsewhere") as caught:
+        setup(world, index)
+    assert "--torch-index registry" in caught.value.next_step
+    assert snapshot(world.interpreter) == before
+
+    accepted = setup(world, index, torch_index="registry", dry_run=True)
+    assert {row.package: row.then for row in accepted.plan.rows}["torch"] == "2.15.0"
+
+
+def test_an_index_that_cannot_be_reached_is_said_at_once(world, index):
+    away = dataclasses.replace(world, reachable=lambda url: False)
+    with pytest.raises(SetupError, match="cannot be reached: https://download"):
+        setup(away, index, torch_index=None)
+
+
+def test_a_failing_install_is_told_in_plain_words_with_the_log(world, index):
+    for wheel in index.glob("fastcore-*"):
+        wheel.unlink()
+    with pytest.raises(SetupError, match="no version that fits this Python") as caught:
+        setup(world, index)
+    log = Path(caught.value.next_step.rsplit("is in ", 1)[1].rstrip("."))
+    assert "No matching distribution found for fastcore" in log.read_text(encoding="utf-8")
+
+
+def test_a_broken_wheel_is_told_with_pips_own_words(world, index):
+    (index / "fastcore-2.2.39-py3-none-any.whl").write_bytes(b"no wheel at all")
+    with pytest.raises(SetupError, match="pip") as caught:
+        setup(world, index)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_an_installation_that_does_not_work_is_not_called_done(world, index):
+    words = "RuntimeError: operator torchvision::nms does not exist"
+    text = f"import json; print('fastmagic-answer:' + json.dumps(dict(good=[], failure={words!r})))"
+    broken = dataclasses.replace(world, trial=(sys.executable, "-c", text))
+    with pytest.raises(SetupError, match="another build of PyTorch"):
+        setup(broken, index)
+    with pytest.raises(SetupError, match="does not work"):
+        setup(broken, index)  # and it is not remembered as verified
+
+
+def test_a_python_without_pip_is_told_what_to_do(world, index, tmp_path):
+    empty = tmp_path / "without-pip"
+    venv.create(empty, with_pip=False, symlinks=True)
+    alone = Interpreter(str(empty / "bin" / Path(sys.executable).name), (str(empty),))
+    with pytest.raises(SetupError, match="has no pip") as caught:
+        setup(dataclasses.replace(world, interpreter=alone), index)
+    assert "ensurepip" in caught.value.next_step
+
+
+def test_two_at_once_are_refused(world, index):
+    world.cache().mkdir()
+    with (
+        filelock.FileLock(world.cache() / "setup.lock"),
+        pytest.raises(SetupError, match="Another notebook"),
+    ):
+        setup(world, index)
+
+
+def test_an_interrupt_ends_pip_and_says_what_is_kept(world, index):
+    class Impatient(progress.View):
+        def bar(self, *arguments):
+            signal.raise_signal(signal.SIGINT)
+
+    before = snapshot(world.interpreter)
+    threads = threading.active_count()
+    start = time.monotonic()
+    with pytest.raises(Stopped, match="Nothing was changed"):
+        setup(world, index, show=Impatient())
+    assert time.monotonic() - start < 6
+    assert snapshot(world.interpreter) == before
+    assert threading.active_count() <= threads + 1
+
+
+def test_an_interrupt_while_verifying_says_that_the_packages_are_there(world, index):
+    class Impatient(progress.View):
+        def bar(self, label, *arguments):
+            if label == "Verifying":
+                raise KeyboardInterrupt
+
+    with pytest.raises(Stopped, match="installed, but not verified"):
+        setup(world, index, show=Impatient())
+    assert setup(world, index).verified == "now"
+
+
+def test_the_notes_tell_what_happens(world, index):
+    view = progress.View()
+    setup(world, index, show=view)
+    assert view.notes[0] == "Looking at what is installed"
+    assert view.notes[-1].startswith("Verifying")
+
+
+def _remove(site: Path, *names: str) -> None:
+    for name in names:
+        for path in site.glob(f"{name}*"):
+            if path.name.split("-")[0] == name:
+                shutil.rmtree(path)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+
+from fastmagic.gpu.nvml import Card, NvmlLook
+from fastmagic.gpu.torch_support import Probe, Run, TorchBuild
+from fastmagic.gpu.verdict import Evidence, judge
+
+T4 = Card("Tesla T4", "GPU-1", (7, 5), 15360, 3, 15357)
+K80 = Card("Tesla K80", "GPU-2", (3, 7), 11441, 3, 11438)
+P100 = Card("Tesla P100", "GPU-3", (6, 0), 16384, 0, 16384)
+TODAY = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
+TORCH = TorchBuild("2.11.0+cu128", "12.8", None, TODAY)
+CPU_RAN = Run("cpu", True)
+GOOD = Probe(tried=True, cuda_available=True, runs=(Run("cuda:0", True), CPU_RAN))
+NOTHING = NvmlLook("no_library")
+
+
+def answered(*cards: Card, driver: str = "550.54.15") -> NvmlLook:
+    return NvmlLook("answered", "", driver, cards)
+
+
+def failed(words: str) -> Probe:
+    return Probe(tried=True, cuda_available=True, runs=(Run("cuda:0", False, words), CPU_RAN))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "codes", "device"),
+    [
+        (Evidence(answered(T4), TORCH, GOOD), [], "cuda"),
+        (Evidence(answered(T4), TORCH), [], "cuda"),
+        (Evidence(NOTHING, TORCH), ["cpu_only"], "cpu"),
+        (Evidence(NOTHING, None), ["torch_missing", "cpu_only"], "cpu"),
+        (Evidence(NOTHING, TORCH, offer="menu"), ["no_gpu"], "cpu"),
+        (Evidence(answered(), TORCH), ["no_gpu"], "cpu"),
+        (Evidence(answered(T4), TORCH, visible="-1"), ["no_gpu"], "cpu"),
+        (Evidence(NOTHING, TORCH, card_in_slot=True), ["no_driver"], "cpu"),
+        (Evidence(NvmlLook("mismatch"), TORCH), ["no_driver"], "cpu"),
+        (Evidence(answered(T4), None), ["torch_missing"], "cpu"),
+        (Evidence(answered(T4), TorchBuild("2.11.0+cpu")), ["torch_cpu_build"], "cpu"),
+        (Evidence(answered(T4, driver="470.82"), TORCH), ["driver_too_old"], "cpu"),
+        (Evidence(answered(P100), TORCH, failed("no kernel image")), ["arch_unsupported",
+            "probe_failed"], "cpu"),
+        (Evidence(answered(K80, K80, driver="470.82"), TORCH), ["arch_unsupported",
+            "driver_too_old"], "cpu"),
+        (Evidence(answered(K80), None), ["arch_unsupported", "torch_missing"], "cpu"),
+        (Evidence(answered(T4), TORCH, Probe("hung", "No answer", True)), ["probe_failed"], "cpu"),
+        (Evidence(answered(T4), TORCH, Probe(tried=True, words="Unexpected error")),
+            ["probe_failed"], "cpu"),
+        (Evidence(answered(Card(lost=True)), TORCH), ["gpu_lost"], "cpu"),
+        (Evidence(NOTHING, TORCH, apple=True), ["mps"], "mps"),
+    ],
+)  # fmt: skip
+def test_each_situation_has_its_verdict(evidence, codes, device):
+    verdict = judge(evidence)
+    assert [reason.code for reason in verdict.reasons] == codes
+    assert verdict.code == (codes[0] if codes else "ready")
+    assert verdict.device == device
+    assert verdict.sentence.endswith((".", "fail.", "image", "error", "answer"))
+
+
+def test_a_step_that_ran_silences_what_is_only_inferred():
+    verdict = judge(Evidence(answered(T4, driver="470.82"), TORCH, GOOD))
+    assert verdict.code == "ready"
+
+
+def test_a_full_card_is_busy_and_stays_the_device():
+    full = Card("Tesla T4", "GPU-1", (7, 5), 15360, 14000, 1360)
+    verdict = judge(Evidence(answered(full), TORCH, GOOD))
+    assert verdict.code == "gpu_busy"
+    assert verdict.device == "cuda"
+    assert "1,360 of 15,360 MiB" in verdict.sentence
+
+
+def test_one_full_card_of_two_is_not_busy():
+    full = Card("Tesla T4", "GPU-1", (7, 5), 15360, 14000, 1360)
+    assert judge(Evidence(answered(full, T4), TORCH, GOOD)).code == "ready"
+
+
+def test_the_offer_of_the_platform_is_the_advice():
+    verdict = judge(Evidence(NOTHING, TORCH, offer="Runtime menu > Change runtime type"))
+    assert verdict.advice == ("Runtime menu > Change runtime type",)
+
+
+def test_a_p100_on_kaggle_is_told_to_pick_another_accelerator():
+    verdict = judge(Evidence(answered(P100), TORCH, failed("no kernel"), offer="GPU T4 x2"))
+    assert "GPU T4 x2" in verdict.advice[0]
+
+
+def test_an_amd_gpu_that_ran_is_ready():
+    probe = Probe(tried=True, cuda_available=True, cuda_names=("Radeon",), runs=GOOD.runs)
+    verdict = judge(Evidence(NOTHING, TorchBuild("2.15.0+rocm7", None, "7.0"), probe))
+    assert verdict.code == "ready"
+    assert "Radeon" in verdict.sentence
+
+
+def test_every_reason_but_a_mac_says_what_to_do():
+    for nvml in (NOTHING, answered(K80), answered(Card(lost=True)), NvmlLook("failed", "no")):
+        for reason in judge(Evidence(nvml, None, card_in_slot=True)).reasons:
+            assert reason.advice

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+
+from fastmagic.lesson import cell
+
+
+@pytest.mark.parametrize("text", [None, "", "  \n\t\n", "# only\n  # comments", "\n\n#x"])
+def test_blanks_and_comments_are_an_empty_body(text):
+    assert cell.is_empty(text)
+
+
+@pytest.mark.parametrize("text", ["learn.fit(1)", "'a docstring'", "# first\nx = 1", "x = ("])
+def test_anything_else_is_a_body(text):
+    assert not cell.is_empty(text)
+
+
+def test_assigned_names_stay_and_the_persons_names_are_there():
+    namespace = {"mine": 20}
+    cell.run(cell.parse("theirs = mine + 1"), namespace)
+    assert namespace["theirs"] == 21
+
+
+def test_the_last_expression_is_shown_unless_a_semicolon_says_not_to():
+    shown: list[object] = []
+    cell.run(cell.parse("x = 6\nx * 7"), {}, shown.append)
+    cell.run(cell.parse("x = 6\nx * 7;"), {}, shown.append)
+    cell.run(cell.parse("None"), {}, shown.append)
+    cell.run(cell.parse("x = 6"), {}, shown.append)
+    assert shown == [42]
+
+
+def lines_of(error: BaseException) -> list[str]:
+    return error._render_traceback_()
+
+
+def test_an_error_keeps_its_type_and_shows_the_persons_line_with_its_number_in_the_cell():
+    body = "a = 1\n\nb = a + lern\n"
+    with pytest.raises(NameError) as caught:
+        cell.run(cell.parse(body, first_line=2), {})
+    lines = lines_of(caught.value)
+    assert lines[0] == "NameError: name 'lern' is not defined"
+    assert "in the cell, line 4:" in lines
+    assert "-->    4 b = a + lern" in lines
+    assert not any("fastmagic/" in line for line in lines)
+
+
+def test_an_error_below_a_function_of_the_persons_shows_both_lines():
+    body = "def half(n):\n    return 1 / n\n\nhalf(0)\n"
+    with pytest.raises(ZeroDivisionError) as caught:
+        cell.run(cell.parse(body), {})
+    lines = lines_of(caught.value)
+    assert "in the cell, line 4:" in lines
+    assert "in the cell, line 2, in half:" in lines
+
+
+def test_an_error_inside_a_library_says_where_it_was_raised_but_not_how_it_got_there():
+    with pytest.raises(ValueError, match="Expecting value") as caught:
+        cell.run(cell.parse("import json\njson.loads('')"), {})
+    lines = lines_of(caught.value)
+    assert "-->    2 json.loads('')" in lines
+    assert any(line.startswith("raised by json/decoder.py") for line in lines)
+
+
+def test_a_syntax_error_points_at_the_place():
+    with pytest.raises(SyntaxError) as caught:
+        cell.parse("x = 1\ny = (2\n", first_line=2)
+    lines = lines_of(caught.value)
+    assert lines[0].startswith("SyntaxError: ")
+    assert any("3 y = (2" in line for line in lines)
+
+
+def test_the_whole_traceback_can_be_had_back():
+    with pytest.raises(NameError) as caught:
+        cell.run(cell.parse("lern"), {})
+    cell.make_whole(caught.value)
+    assert not hasattr(caught.value, "_render_traceback_")
+
+
+def test_ipythons_own_syntax_is_handed_to_ipython():
+    namespace: dict = {}
+    cell.run(
+        cell.parse("!ls\nx = 1", transform=lambda text: text.replace("!ls", "y = 2")), namespace
+    )
+    assert (namespace["x"], namespace["y"]) == (1, 2)
+
+
+def test_the_names_that_a_body_uses_are_known():
+    assert "learn" in cell.parse("for i in range(2):\n    learn.fit(1)").names
+    assert "learn" not in cell.parse("x = 'learn'").names

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime
+
+import pytest
+
+from fastmagic.errors import BadInput, LessonError
+from fastmagic.lesson import runs
+
+NOON = datetime(2026, 1, 2, 12, 0, 0)
+
+
+def claim(folder, identity="one", name=None, fresh=False):
+    return runs.claim(
+        folder, identity, name=name, stem="sample-scratch", fresh=fresh, now=lambda: NOON
+    )
+
+
+def test_a_run_without_a_name_is_called_after_data_recipe_date_and_time(tmp_path):
+    assert claim(tmp_path).folder.name == "sample-scratch-20260102-120000"
+
+
+def test_two_runs_in_one_second_do_not_meet(tmp_path):
+    assert claim(tmp_path).folder != claim(tmp_path, "two").folder
+
+
+@pytest.mark.parametrize("status", ["running", "stopped", "failed"])
+@pytest.mark.parametrize("name", [None, "mine"])
+def test_the_same_cell_goes_on_with_what_it_did_not_finish(tmp_path, status, name):
+    first = claim(tmp_path, name=name)
+    first.mark(status)
+    first.release()
+    again = claim(tmp_path, name=name)
+    assert again.folder == first.folder
+    assert again.resumed
+
+
+def test_a_finished_run_is_left_alone(tmp_path):
+    first = claim(tmp_path, name="mine")
+    first.mark("finished")
+    first.release()
+    again = claim(tmp_path, name="mine")
+    assert again.folder.name == "mine-2"
+    assert not again.resumed
+    assert "mine-2" in again.note
+
+
+def test_a_name_that_belongs_to_another_cell_is_not_taken(tmp_path):
+    claim(tmp_path, "one", name="mine").release()
+    other = claim(tmp_path, "two", name="mine")
+    assert other.folder.name == "mine-2"
+    other.mark("stopped")
+    other.release()
+    assert claim(tmp_path, "two", name="mine").folder.name == "mine-2"
+
+
+def test_fresh_begins_anew(tmp_path):
+    first = claim(tmp_path)
+    first.mark("stopped")
+    first.release()
+    assert claim(tmp_path, fresh=True).folder != first.folder
+
+
+def test_a_run_that_another_process_works_in_is_not_entered(tmp_path):
+    code = f"""
+import sys
+from pathlib import Path
+from fastmagic.lesson import runs
+run = runs.claim(Path({str(tmp_path)!r}), "one", name="mine", stem="s")
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout.readline().strip() == "ready"
+        assert claim(tmp_path, name="mine").folder.name == "mine-2"
+        child.kill()
+        child.wait(30)
+        assert claim(tmp_path, name="mine").folder.name in ("mine", "mine-2")
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_after_kill_9_the_folder_is_free_again(tmp_path):
+    code = f"""
+import os, signal
+from pathlib import Path
+from fastmagic.lesson import runs
+runs.claim(Path({str(tmp_path)!r}), "one", name="mine", stem="s")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
+    again = claim(tmp_path, name="mine")
+    assert again.folder.name == "mine"
+    assert again.resumed
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "a b", ""])
+def test_a_name_that_is_no_folder_name_is_refused(tmp_path, name):
+    if name == "":
+        pytest.skip("an empty name is no name: it is given by date and time")
+    with pytest.raises(BadInput, match="not a plain folder name"):
+        claim(tmp_path, name=name)
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(LessonError, match="cannot be made"):
+        claim(tmp_path / "file")
+
+
+def test_a_broken_status_file_is_not_ours_to_go_on_with(tmp_path):
+    run = claim(tmp_path, name="mine")
+    run.release()
+    (run.folder / "run.json").write_text("{half")
+    assert claim(tmp_path, name="mine").folder.name == "mine-2"
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "a.json"
+    runs.write_json(target, {"a": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        runs.write_json(target, {"a": float("nan")})
+    assert json.loads(target.read_text()) == {"a": 1}

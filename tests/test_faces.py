@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastmagic import faces
+from fastmagic.faces import Code, Face, Picture, Shown, Text
+
+
+@dataclass(frozen=True)
+class Report(Shown):
+    name: str
+    folder: Path
+
+    def face(self) -> Face:
+        return Face(
+            "Report", (Text(self.name, strong=True), faces.table(["where"], [[self.folder]]))
+        )
+
+
+HOSTILE = '<img src=x onerror="alert(1)">'
+
+
+def test_text_and_html_are_made_from_the_same_words():
+    bundle = Report("dogs", Path("runs"))._repr_mimebundle_()
+    assert "dogs" in bundle["text/plain"]
+    assert "dogs" in bundle["text/html"]
+
+
+def test_what_comes_from_file_names_is_escaped_in_every_part_of_the_html():
+    parts = (
+        Text(HOSTILE),
+        Text(HOSTILE, strong=True),
+        Code(HOSTILE),
+        faces.table([HOSTILE], [[HOSTILE]]),
+        Picture(b"png", HOSTILE),
+    )
+    html = Face(HOSTILE, parts).html()
+    assert 'onerror="' not in html
+    assert html.count("&lt;img") == 7
+
+
+def test_the_front_end_may_ask_for_one_face_only():
+    report = Report("dogs", Path("runs"))
+    assert set(report._repr_mimebundle_(include=["text/plain"])) == {"text/plain"}
+    assert set(report._repr_mimebundle_(exclude=["text/plain"])) == {"text/html"}
+
+
+def test_to_dict_is_data_that_json_takes():
+    assert json.loads(json.dumps(Report("dogs", Path("runs")).to_dict())) == {
+        "name": "dogs",
+        "folder": "runs",
+    }
+
+
+def test_a_table_that_was_shown_live_can_be_left_out_of_the_text():
+    face = Face("Lesson", (faces.table(["epoch"], [["0"]], name="epochs"), Text("done")))
+    assert "epoch" in face.text()
+    assert face.text(without=["epochs"]) == "Lesson\ndone"
+
+
+def test_no_line_of_words_is_wider_than_an_80_column_terminal():
+    text = Face("Check", (Text("word " * 60),)).text()
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_a_table_has_headers_and_what_is_missing_is_said():
+    html = Face("GPUs", (faces.table(["name", "power"], [["T4", None]]),)).html()
+    assert '<th scope="col"' in html
+    assert "n/a" in html

@@ -1,0 +1,181 @@
+"""The front desk, on a real IPython shell."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastmagic import magics
+from fastmagic import shell as shell_hooks
+from fastmagic.errors import BadInput, FastMagicError
+
+MAGICS = ("gpu_check", "fastai_setup", "get_data", "train_lesson1")
+
+
+@pytest.fixture
+def loaded(shell):
+    shell.run_line_magic("load_ext", "fastmagic")
+    return shell
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Make a tiny folder of pictures whose name has a blank."""
+    from PIL import Image
+
+    for part in ("train", "valid"):
+        for kind in ("cats", "dogs"):
+            place = tmp_path / "my pictures" / part / kind
+            place.mkdir(parents=True)
+            for n in range(3):
+                Image.new("RGB", (32, 32), (40 * n, 80, 120)).save(place / f"{kind}.{n}.png")
+    return tmp_path / "my pictures"
+
+
+def everything_in(shell) -> dict:
+    return {
+        "line": sorted(shell.magics_manager.magics["line"]),
+        "cell": sorted(shell.magics_manager.magics["cell"]),
+        "registry": sorted(shell.magics_manager.registry),
+        "configurables": [type(c).__name__ for c in shell.configurables],
+        "cleanup": list(shell.input_transformers_cleanup),
+        "ast": list(shell.ast_transformers),
+        "hook": shell.display_trap.hook,
+    }
+
+
+def test_unload_leaves_nothing_behind(shell):
+    shell.run_cell("%load_ext fastmagic")  # newer IPythons load their own magics at first use
+    shell.run_cell("%unload_ext fastmagic")
+    before = everything_in(shell)
+    shell.run_cell("%load_ext fastmagic")
+    assert set(MAGICS) <= set(shell.magics_manager.magics["line"])
+    shell.run_cell("%unload_ext fastmagic")
+    assert everything_in(shell) == before
+    assert "FastMagics" not in before["registry"] + before["configurables"]
+    assert not set(MAGICS) & {*before["line"], *before["cell"]}
+    assert before["hook"] is shell.displayhook
+    assert not any(isinstance(t, shell_hooks.EmptyCell) for t in before["cleanup"])
+
+
+def test_reload_leaves_one_of_everything(loaded):
+    before = everything_in(loaded)
+    loaded.run_cell("%reload_ext fastmagic")
+    after = everything_in(loaded)
+    assert after["configurables"].count("FastMagics") == 1
+    assert len(after["cleanup"]) == len(before["cleanup"])
+    assert len(after["ast"]) == len(before["ast"])
+    assert after["hook"].hook is loaded.displayhook
+
+
+@pytest.mark.parametrize("name", MAGICS)
+def test_help_is_shown_and_nothing_is_done(loaded, capsys, name):
+    assert loaded.run_line_magic(name, "--help") is None
+    assert loaded.run_line_magic(name, "-h") is None
+    assert capsys.readouterr().out.count(f"%{name}") >= 2
+
+
+@pytest.mark.parametrize("name", MAGICS)
+def test_the_question_mark_shows_what_a_magic_takes(loaded, name):
+    info = loaded.object_inspect(f"%{name}")
+    assert info["found"]
+    assert f"%{name}" in info["docstring"]
+
+
+@pytest.mark.parametrize("name", MAGICS)
+def test_an_unknown_flag_is_an_error_that_names_the_flags(loaded, name):
+    with pytest.raises(BadInput, match="does not know '--frobnicate'"):
+        loaded.run_line_magic(name, "--frobnicate")
+
+
+def test_a_mistyped_flag_gets_the_nearest(loaded):
+    with pytest.raises(BadInput, match="Did you mean '--epochs'"):
+        loaded.run_line_magic("train_lesson1", "--epochz 3")
+
+
+def test_a_flag_whose_value_is_no_number_is_an_error(loaded):
+    with pytest.raises(BadInput, match="invalid int value: 'three'"):
+        loaded.run_line_magic("train_lesson1", "--epochs three")
+
+
+def test_get_data_without_a_name_lists_the_names(loaded):
+    with pytest.raises(BadInput) as caught:
+        loaded.run_line_magic("get_data", "")
+    assert "dogscats" in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 3
+
+
+def test_an_unknown_data_set_gets_the_nearest(loaded):
+    with pytest.raises(FastMagicError, match="Did you mean 'dogscats'"):
+        loaded.run_line_magic("get_data", "dogcats")
+
+
+def test_an_open_quote_is_an_error():
+    with pytest.raises(BadInput, match="quote"):
+        magics.split_line('"my pictures')
+
+
+def test_a_path_with_blanks_a_variable_and_an_assignment_all_work(loaded, folder, capsys):
+    loaded.user_ns["where"] = folder
+    done = loaded.run_cell('quoted = %get_data "{where}"\n')
+    assert done.success
+    assert loaded.user_ns["quoted"] == folder
+    assert type(loaded.user_ns["quoted"]) is type(folder)
+
+
+def test_each_result_is_shown_once(loaded, folder, capsys):
+    for line in (
+        f'%get_data "{folder}"',
+        f'%get_data "{folder}";',
+        f'x = %get_data "{folder}"',
+        f'x = %get_data "{folder}";',
+    ):
+        capsys.readouterr()
+        assert loaded.run_cell(line, store_history=True).success
+        out = capsys.readouterr().out
+        assert out.count("cats") >= 1
+        assert "Out[" not in out
+        assert "PosixPath" not in out
+
+
+def test_the_result_is_filed_although_it_is_not_shown_again(loaded, folder):
+    done = loaded.run_cell(f'%get_data "{folder}"', store_history=True)
+    assert done.result == folder
+    assert loaded.user_ns["_"] == folder
+
+
+def test_a_result_that_is_asked_for_by_name_is_shown(loaded, folder, capsys):
+    loaded.run_cell(f'x = %get_data "{folder}"\nx', store_history=True)
+    assert "Out[" in capsys.readouterr().out
+
+
+def test_errors_are_short_and_a_debug_switch_brings_the_traceback(loaded, capsys):
+    loaded.run_cell("%get_data dogcats")
+    short = capsys.readouterr()
+    loaded.run_cell("%config FastMagics.debug = True")
+    loaded.run_cell("%get_data dogcats")
+    whole = capsys.readouterr()
+    assert "Traceback" not in short.out + short.err
+    assert len((short.out + short.err).strip().splitlines()) <= 3
+    assert "Traceback" in whole.out + whole.err
+
+
+def test_an_error_stops_the_cell(loaded):
+    done = loaded.run_cell("%get_data dogcats\nafter = 1")
+    assert isinstance(done.error_in_exec, FastMagicError)
+    assert "after" not in loaded.user_ns
+
+
+@pytest.mark.parametrize(
+    ("cell", "line"),
+    [
+        ("%%train_lesson1 --data x\n", "%train_lesson1 --data x\n"),
+        ("%%train_lesson1\n\n   \n", "%train_lesson1\n"),
+        ("\n%%train_lesson1\n# learn.fit(1)\n", "%train_lesson1\n"),
+        ("%%train_lesson1\nlearn.fit(1)\n", "%%train_lesson1\nlearn.fit(1)\n"),
+        ("%%timeit\n\n", "%%timeit\n\n"),
+        ("x = 1\n", "x = 1\n"),
+    ],
+)
+def test_a_cell_magic_with_nothing_below_becomes_a_line_magic(cell, line):
+    transform = shell_hooks.EmptyCell(magics.MAY_BE_EMPTY)
+    assert "".join(transform(cell.splitlines(keepends=True))) == line

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import io
+import types
+
+import pytest
+
+from fastmagic import platforms
+
+
+def shell_of(*family: tuple[str, str], names: dict | None = None):
+    """Make an object whose class looks like a front end's shell."""
+    kind: type = object
+    for module, name in reversed(family):
+        kind = type(name, (kind,), {"__module__": module})
+    shell = kind()
+    shell.user_ns = names or {}
+    return shell
+
+
+KERNEL = ("ipykernel.zmqshell", "ZMQInteractiveShell")
+COLAB = (("google.colab._shell", "Shell"), KERNEL)
+TERMINAL = ("IPython.terminal.interactiveshell", "TerminalInteractiveShell")
+
+
+class Tty(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("shell", "env", "name", "front"),
+    [
+        (shell_of(*COLAB), {"COLAB_RELEASE_TAG": "x"}, "colab", "notebook"),
+        (
+            shell_of(KERNEL),
+            {"KAGGLE_KERNEL_RUN_TYPE": "Interactive", "COLAB_RELEASE_TAG": "x"},
+            "kaggle",
+            "notebook",
+        ),
+        (shell_of(("mine", "Sub"), *COLAB), {}, "colab", "notebook"),
+        (shell_of(KERNEL, names={"__vsc_ipynb_file__": "a"}), {}, "vscode", "notebook"),
+        (shell_of(KERNEL), {"VSCODE_PID": "7"}, "vscode", "notebook"),
+        (shell_of(KERNEL), {}, "jupyter", "notebook"),
+        (shell_of(TERMINAL), {}, "terminal", "log"),
+        (False, {}, "script", "log"),
+    ],
+)
+def test_each_place_is_known(shell, env, name, front):
+    place = platforms.where(shell=shell, env=env, stdout=io.StringIO())
+    assert (place.name, place.front) == (name, front)
+
+
+def test_a_terminal_is_told_from_a_pipe():
+    place = platforms.where(shell=shell_of(TERMINAL), env={}, stdout=Tty())
+    assert place.front == "terminal"
+
+
+def test_the_data_folder_is_the_one_that_fastai_is_configured_for(tmp_path):
+    env = {"FASTAI_HOME": str(tmp_path)}
+    assert platforms.data_folder(env) == tmp_path / "data"
+    (tmp_path / "config.ini").write_text("[DEFAULT]\ndata = /elsewhere\narchive = zips\n")
+    assert str(platforms.data_folder(env)) == "/elsewhere"
+    assert platforms.archive_folder(env) == tmp_path / "zips"
+
+
+def test_a_broken_configuration_of_fastai_is_survived(tmp_path):
+    (tmp_path / "config.ini").write_text("not an ini file")
+    assert platforms.data_folder({"FASTAI_HOME": str(tmp_path)}) == tmp_path / "data"
+
+
+@pytest.mark.train
+def test_fastai_itself_agrees_where_data_lives():
+    from fastai.data.external import fastai_path
+
+    assert platforms.data_folder() == fastai_path("data")
+
+
+def test_only_platforms_that_offer_a_gpu_say_how_to_get_one():
+    assert "T4" in platforms.Platform("colab", "notebook").offers_gpu
+    assert platforms.Platform("jupyter", "notebook").offers_gpu == ""
+
+
+def test_no_shell_runs_where_ipython_was_never_imported(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "IPython", None)
+    assert platforms.running_shell() is None
+    fake = types.SimpleNamespace(get_ipython=lambda: "shell")
+    monkeypatch.setitem(__import__("sys").modules, "IPython", fake)
+    assert platforms.running_shell() == "shell"
+
+
+def test_at_least_one_core_is_usable():
+    assert platforms.usable_cores() >= 1
