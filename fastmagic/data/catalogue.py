@@ -104,7 +104,7 @@ class DataSet:
         return self.url.rsplit("/", 1)[-1]
 
 
-OWN_PICTURES = LessonDefaults("classic", "resnet34", 224, 1, 3e-3, 64, "imagenet")
+OWN_PICTURES = LessonDefaults("classic", "resnet34", 224, 3, 3e-3, 64, "imagenet")
 """For a folder of the reader's own pictures."""
 
 _SETS = (
@@ -120,7 +120,7 @@ _SETS = (
         pictures=25_000,  # 23,000 train and 2,000 valid, as the 2018 notebook prints
         classes=2,
         split="folders",
-        defaults=LessonDefaults("classic", "resnet34", 224, 1, 3e-3, 64, "imagenet"),
+        defaults=LessonDefaults("classic", "resnet34", 224, 3, 3e-3, 64, "imagenet"),
         # The author's own notebook over its git history, 2017-11 to 2018-05: fastai's
         # courses/dl1/lesson1.ipynb, accuracy with TTA on the 2,000 validation pictures.
         reference=(0.991, 0.9965),
@@ -165,7 +165,7 @@ _SETS = (
         pictures=13_394,  # 9,469 train and 3,925 val: github.com/fastai/imagenette
         classes=10,
         split="folders",
-        defaults=LessonDefaults("classic", "resnet34", 128, 1, 3e-3, 64, "imagenet"),
+        defaults=LessonDefaults("classic", "resnet34", 128, 3, 3e-3, 64, "imagenet"),
     ),
     DataSet(
         name="imagenette2-320",
@@ -179,7 +179,7 @@ _SETS = (
         pictures=13_394,
         classes=10,
         split="folders",
-        defaults=LessonDefaults("classic", "resnet34", 224, 1, 3e-3, 64, "imagenet"),
+        defaults=LessonDefaults("classic", "resnet34", 224, 3, 3e-3, 64, "imagenet"),
     ),
 )
 

@@ -256,11 +256,11 @@ class Canvas:
         fine = self.pixels.reshape(self.side, FINENESS, self.side, FINENESS, 3)
         picture = fine.sum(axis=(1, 3), dtype=np.int64) / (FINENESS * FINENESS)
         across = (np.arange(self.side) + 0.5) / self.side - 0.5
-        slope = dice.between(-0.5, 0.5), dice.between(-0.5, 0.5)
+        slope = dice.between(-0.4, 0.4), dice.between(-0.4, 0.4)
         light = 1 + slope[0] * across[None, :] + slope[1] * across[:, None]
         gain, lift = dice.between(0.75, 1.1), dice.between(-12, 22)
         cast = np.array([dice.between(0.9, 1.1) for _ in range(3)])
-        grain = dice.between(6, 26)
+        grain = dice.between(4, 18)
         noise = dice.grid(self.side, self.side, 3) + dice.grid(self.side, self.side, 3) - 1
         picture = picture * (gain * light)[:, :, None] * cast + lift + grain * noise
         return np.floor(picture.clip(0, 255) + 0.5).astype(np.uint8)

@@ -38,8 +38,8 @@ KINDS = ("cat", "dog")
 TRAIN, VALID, SIDE = 480, 160, 80
 
 FUR: tuple[Colour, ...] = (
-    (44, 42, 46), (92, 94, 102), (140, 142, 148), (238, 236, 230), (230, 208, 170), (222, 146, 66),
-    (192, 108, 48), (134, 86, 50), (88, 56, 40), (206, 176, 130), (122, 130, 148), (168, 124, 90),
+    (70, 68, 74), (104, 106, 114), (140, 142, 148), (238, 236, 230), (230, 208, 170), (222, 146, 66),
+    (192, 108, 48), (134, 86, 50), (110, 72, 52), (206, 176, 130), (122, 130, 148), (168, 124, 90),
 )  # fmt: skip
 EYES: tuple[Colour, ...] = ((120, 170, 60), (226, 170, 40), (110, 66, 30), (90, 150, 210))
 PINK: Colour = (232, 130, 142)
@@ -63,7 +63,7 @@ class Scene:
     collar: Colour | None
     whisker: Colour
 
-    def fill(self, shapes: Sequence[Shape], paint: Colour | Array, line: float = 0.07) -> None:
+    def fill(self, shapes: Sequence[Shape], paint: Colour | Array, line: float = 0.08) -> None:
         """Paint shapes as one body with one outline round them all."""
         if line:
             for shape in shapes:
@@ -119,19 +119,18 @@ def _scene(dice: Dice, side: int) -> Scene:
     canvas = Canvas(side)
     fur, other = dice.pick(FUR), dice.pick(FUR)
     _background(canvas, dice, fur)
-    pose = dice.pick(("portrait", "portrait", "sitting", "lying", "standing"))
+    pose = dice.pick(("portrait", "portrait", "portrait", "sitting", "lying", "standing"))
     frame = _place(dice, pose)
-    dark = sum(fur) < 200
     coat = _coat(canvas, frame, dice, fur, other)
     second = canvas.blend(other, shade(other, 0.8), canvas.clouds(dice, 12))
     return Scene(
         pose=pose,
-        profile=dice.chance(0.7 if pose == "standing" else 0.3),
+        profile=dice.chance(0.5 if pose == "standing" else 0.2),
         frame=frame,
         canvas=canvas,
         coat=coat,
         second=second if dice.chance(0.5) else coat,
-        line=shade(fur, 2.2) if dark and dice.chance(0.5) else shade(fur, 0.35),
+        line=shade(fur, 0.3),
         pale=dice.pick(((244, 240, 232), shade(fur, 1.3), shade(other, 1.1))),
         eye=dice.pick(EYES),
         nose=dice.pick((BLACK, BLACK, (196, 104, 112), (90, 60, 52))),
@@ -143,15 +142,15 @@ def _scene(dice: Dice, side: int) -> Scene:
 def _place(dice: Dice, pose: str) -> Frame:
     """Choose where the head is, how large it is, how turned, and which way it looks."""
     x, y, small, large = {
-        "portrait": (0.5, 0.54, 0.2, 0.29),
-        "sitting": (0.5, 0.34, 0.13, 0.18),
-        "lying": (0.5, 0.5, 0.15, 0.21),
-        "standing": (0.7, 0.4, 0.12, 0.16),
+        "portrait": (0.5, 0.54, 0.24, 0.31),
+        "sitting": (0.5, 0.36, 0.2, 0.24),
+        "lying": (0.56, 0.46, 0.2, 0.26),
+        "standing": (0.68, 0.42, 0.19, 0.23),
     }[pose]
     mirrored = dice.chance(0.5)
     size = dice.between(small, large)
-    x, y = x + dice.between(-0.15, 0.15), y + dice.between(-0.1, 0.1)
-    return Frame(1 - x if mirrored else x, y, size, dice.between(-0.17, 0.17), mirrored)
+    x, y = x + dice.between(-0.12, 0.12), y + dice.between(-0.08, 0.08)
+    return Frame(1 - x if mirrored else x, y, size, dice.between(-0.1, 0.1), mirrored)
 
 
 def _colour(dice: Dice) -> Colour:
@@ -160,10 +159,12 @@ def _colour(dice: Dice) -> Colour:
 
 
 def _apart(dice: Dice, fur: Colour) -> Colour:
-    """Choose a colour that the animal stands out from."""
+    """Choose a muted colour that the animal stands out from."""
     for _ in range(20):
-        colour = _colour(dice)
-        if sum(abs(a - b) for a, b in zip(colour, fur, strict=True)) > 150:
+        red, green, blue = _colour(dice)
+        grey = (red + green + blue) // 3
+        colour = (red + grey) // 2, (green + grey) // 2, (blue + grey) // 2
+        if sum(abs(a - b) for a, b in zip(colour, fur, strict=True)) > 130:
             break
     return colour
 
@@ -175,16 +176,16 @@ def _background(canvas: Canvas, dice: Dice, fur: Colour) -> None:
     if style == "clouds":
         share = canvas.clouds(dice, 3)
     elif style == "grass":
-        share = canvas.clouds(dice, 24) * 0.7 + canvas.clouds(dice, 5) * 0.3
+        share = canvas.clouds(dice, 24) * 0.5 + canvas.clouds(dice, 5) * 0.3
     elif style == "horizon":
         share = (down > dice.between(0.35, 0.8)) * 0.8 + 0.2 * canvas.clouds(dice, 8)
     else:
         pitch, lean = dice.between(2.5, 7), dice.between(-0.8, 0.8)
-        share = _half((across + lean * down) * pitch) * 0.6
+        share = _half((across + lean * down) * pitch) * 0.4
         if style == "checks":
-            share = share + _half((down - lean * across) * pitch) * 0.4
+            share = share + _half((down - lean * across) * pitch) * 0.3
     canvas.pixels[:] = canvas.blend(first, second, share)
-    for _ in range(int(dice.between(0, 6))):
+    for _ in range(int(dice.between(0, 5))):
         canvas.paint(PAGE, _thing(dice), _apart(dice, fur))
 
 
@@ -214,7 +215,7 @@ def _coat(canvas: Canvas, frame: Frame, dice: Dice, fur: Colour, other: Colour) 
     warp = canvas.clouds(dice, 6)
     if style == "stripes":
         bands = down * dice.between(1.6, 3) + warp * 3 + across * dice.between(-1, 1)
-        share = _half(bands) * 0.7
+        share = _half(bands) * 0.5
     elif style == "spots":
         share = (canvas.clouds(dice, 14) > 0.66) * 1.0
     elif style == "patches":
@@ -230,7 +231,7 @@ def _coat(canvas: Canvas, frame: Frame, dice: Dice, fur: Colour, other: Colour) 
 
 def _obstacle(scene: Scene, dice: Dice) -> None:
     """Put something before the animal, now and then; never over the middle of its head."""
-    style = dice.pick(("none", "none", "none", "plank", "ball", "grass"))
+    style = dice.pick(("none", "none", "none", "none", "plank", "ball", "grass"))
     colour, canvas, frame = _colour(dice), scene.canvas, scene.frame
     below = dice.between(1.1, 1.9) * (1 if dice.chance(0.75) else -1.1)
     if style == "plank":
@@ -305,7 +306,7 @@ def _dog_front(scene: Scene, dice: Dice) -> None:
 
 def _dog_ears(scene: Scene, dice: Dice) -> None:
     """Hang the ears down, or fold only their tips."""
-    if dice.chance(0.7):
+    if dice.chance(0.8):
         drop, out = dice.between(0.45, 0.8), dice.between(0.9, 1.12)
         ears = [
             Stroke((s * 0.72, -0.55), (s * out, drop), 0.2, 0.3, by=(s * 1.12, -0.5))
@@ -359,58 +360,60 @@ HEADS = {
 
 def _tail(scene: Scene, dice: Dice, kind: str, x: float, y: float) -> None:
     """Grow the tail from (x, y) away from the head's side: long and bent, or short and straight."""
-    away = -1.0
     if kind == "cat":
-        end = (x + away * dice.between(0.7, 1.3), y - dice.between(1.4, 2.2))
-        tail = Stroke((x, y), end, 0.19, 0.15, by=(x + away * 1.9, y + dice.between(-0.3, 0.4)))
+        end = (x - dice.between(0.5, 0.9), y - dice.between(1.2, 1.8))
+        tail = Stroke((x, y), end, 0.18, 0.14, by=(x - 1.5, y + dice.between(-0.2, 0.3)))
     else:
-        end = (x + away * dice.between(0.9, 1.3), y - dice.between(0.6, 1.3))
-        tail = Stroke((x, y), end, 0.26, 0.1, by=(x + away * 0.8, y - 0.1))
+        end = (x - dice.between(0.6, 0.9), y - dice.between(0.5, 0.9))
+        tail = Stroke((x, y), end, 0.24, 0.1, by=(x - 0.6, y - 0.1))
     scene.fill([tail], scene.coat)
 
 
 def _collar(scene: Scene, y: float) -> None:
     if scene.collar:
-        band = Stroke((-0.55, y), (0.55, y), 0.13, 0.13, by=(0, y + 0.3))
+        band = Stroke((-0.5, y), (0.5, y), 0.13, 0.13, by=(0, y + 0.3))
         scene.fill([band], scene.collar)
 
 
 def _portrait(scene: Scene, dice: Dice, kind: str) -> None:
     scene.fill([Stroke((-0.25, 0.7), (-0.5, 3.6), 0.62, 1.5)], scene.coat)
     scene.fill([Stroke((0, 1.3), (-0.2, 3.0), 0.25, 0.6)], scene.pale, line=0)
-    _collar(scene, 1.12)
+    _collar(scene, 1.1)
 
 
 def _sitting(scene: Scene, dice: Dice, kind: str) -> None:
-    _tail(scene, dice, kind, -0.8, 3.3)
-    haunches: list[Shape] = [Ellipse(side * 0.8, 3.0, 0.5, 0.65) for side in (-1, 1)]
-    scene.fill([Stroke((0, 0.7), (0, 2.7), 0.6, 0.95), *haunches], scene.coat)
-    scene.fill([Ellipse(0, 1.7, 0.36, 0.62)], scene.pale, line=0)
-    _legs(scene, (-0.34, 0.34), 2.2, 3.5)
-    _collar(scene, 1.0)
-
-
-def _lying(scene: Scene, dice: Dice, kind: str) -> None:
-    _tail(scene, dice, kind, -2.6, 1.5)
-    scene.fill([Ellipse(-1.3, 1.1, 1.7, 0.85), Ellipse(0, 1.0, 0.8, 0.8)], scene.coat)
-    for side in (0.5, -0.25):
-        paw = Stroke((side - 0.3, 1.6), (side + 0.5, 1.75), 0.24, 0.24)
-        scene.fill([paw], scene.coat)
+    _tail(scene, dice, kind, -0.6, 2.3)
+    haunches: list[Shape] = [Ellipse(side * 0.62, 2.1, 0.4, 0.5) for side in (-1, 1)]
+    scene.fill([Stroke((0, 0.7), (0, 1.9), 0.5, 0.74), *haunches], scene.coat)
+    scene.fill([Ellipse(0, 1.4, 0.28, 0.46)], scene.pale, line=0)
+    _legs(scene, (-0.27, 0.27), 1.7, 2.45)
     _collar(scene, 0.95)
 
 
+def _lying(scene: Scene, dice: Dice, kind: str) -> None:
+    _tail(scene, dice, kind, -1.9, 1.2)
+    scene.fill([Ellipse(-0.95, 0.95, 1.25, 0.7), Ellipse(0, 0.85, 0.7, 0.7)], scene.coat)
+    for side in (0.45, -0.2):
+        paw = Stroke((side - 0.3, 1.38), (side + 0.45, 1.48), 0.21, 0.21)
+        scene.fill([paw], scene.coat)
+    _collar(scene, 0.9)
+
+
 def _standing(scene: Scene, dice: Dice, kind: str) -> None:
-    _tail(scene, dice, kind, -3.7, 0.9)
-    _legs(scene, (-0.95, -3.1), 1.4, 2.9)
-    body: list[Shape] = [Stroke((-1.1, 1.1), (-3.1, 1.1), 0.8, 0.72)]
-    scene.fill([*body, Stroke((0, 0.3), (-1, 1), 0.55, 0.7)], scene.coat)
-    _legs(scene, (-1.35, -3.5), 1.5, 3.0)
+    _tail(scene, dice, kind, -2.4, 0.85)
+    _legs(scene, (-0.55, -2.0), 1.2, 2.0)
+    barrel, neck = (
+        Stroke((-0.7, 1.0), (-2.0, 1.0), 0.62, 0.56),
+        Stroke((0, 0.3), (-0.6, 0.9), 0.5, 0.6),
+    )
+    scene.fill([barrel, neck], scene.coat)
+    _legs(scene, (-0.85, -2.3), 1.3, 2.1)
 
 
 def _legs(scene: Scene, places: Sequence[float], top: float, bottom: float) -> None:
     for x in places:
-        leg = Stroke((x, top), (x, bottom), 0.28, 0.2)
-        scene.fill([leg, Ellipse(x + 0.1, bottom + 0.06, 0.3, 0.17)], scene.coat)
+        leg = Stroke((x, top), (x, bottom), 0.23, 0.17)
+        scene.fill([leg, Ellipse(x + 0.08, bottom + 0.05, 0.25, 0.15)], scene.coat)
 
 
 BODIES: dict[str, Callable[[Scene, Dice, str], None]] = {

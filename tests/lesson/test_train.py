@@ -38,7 +38,18 @@ def test_the_result_and_its_folder_say_the_same(result):
     kept = json.loads((result.folder / "result.json").read_text())
     assert kept == json.loads(json.dumps(result.to_dict()))
     assert kept["status"] == "finished"
-    for key in ["data", "recipe", "arguments", "versions", "stages", "accuracy", "accuracy_tta", "seconds", "incidents", "weights_sha256"]:
+    for key in [
+        "data",
+        "recipe",
+        "arguments",
+        "versions",
+        "stages",
+        "accuracy",
+        "accuracy_tta",
+        "seconds",
+        "incidents",
+        "weights_sha256",
+    ]:
         assert key in kept
 
 

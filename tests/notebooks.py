@@ -1,0 +1,206 @@
+"""Makes and runs the example notebooks.
+
+    python -m tests.notebooks          run them, and write their outputs into examples/
+
+Their text is in `CELLS` below. The one address that a reader fills in is `url` in setup.cfg: once
+it is there, the install cell takes it and `lesson1.ipynb` gets its open-in badges; until then
+neither pretends that there is one.
+"""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import functools
+import http.server
+import os
+import tarfile
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+WHEEL = "fastmagic-0.1.0-py3-none-any.whl"
+
+INSTALL = """\
+import importlib.util
+
+if importlib.util.find_spec("fastmagic") is None:
+    %pip install --quiet "{source}"
+"""
+
+QUICKSTART = [
+    """\
+# fastmagic in 30 seconds
+
+Cats and dogs that the package draws itself: no download, no GPU needed. Run the cells from the top.
+""",
+    "%load_ext fastmagic",
+    "Will training run here, and on what?",
+    "%gpu_check",
+    "Is everything installed that fastai needs? Where it is, nothing is changed.",
+    "%fastai_setup",
+    "Get the pictures. The folder is returned, and a card shows what is in it.",
+    "path = %get_data sample",
+    "Train. Press the stop button and run the cell again, if you like: it goes on.",
+    "%train_lesson1",
+    "`learn` is a plain fastai learner now. Ask it about a picture:",
+    """\
+photo = path / "valid" / "dogs" / "dog.3.png"
+learn.predict(photo)""",
+    """\
+The lesson with code of your own: `path`, `dls` and `learn` are ready, the rest is ordinary fastai.
+""",
+    """\
+%%train_lesson1 --name my-own
+learn.fit_one_cycle(1, 5e-3)
+len(dls.valid_ds)""",
+]
+
+LESSON1 = [
+    """\
+# Lesson 1: dogs vs cats
+
+{badges}The outputs in this file come from a **stand-in**: a few pictures that fastmagic drew, a
+network without ImageNet's weights, on a CPU. Run it on Colab or Kaggle with a GPU to see the real
+lesson: 25,000 photographs, resnet34.
+
+fastmagic is on no package index. Upload its wheel beside this notebook before you run the next
+cell.
+""",
+    INSTALL,
+    "%load_ext fastmagic",
+    "%gpu_check",
+    "%fastai_setup",
+    "The photographs: 840 MB, downloaded once. A broken download goes on where it stopped.",
+    "path = %get_data dogscats",
+    "The whole lesson: the head, then the whole network in cycles, then test-time augmentation.",
+    "%train_lesson1",
+    "The same with code of your own, after the 2020 lesson:",
+    "%%train_lesson1\nlearn.fine_tune(1)",
+    "What the model sees in one of the pictures:",
+    "learn.predict(dls.valid_ds.items[0])",
+]
+
+CELLS = {"quickstart": QUICKSTART, "lesson1": LESSON1}
+
+
+def address() -> str:
+    """Give the project's public address; empty until someone fills in `url` in setup.cfg."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    return config.get("metadata", "url", fallback="").strip()
+
+
+def badges(url: str) -> str:
+    """Make the open-in badges from the one address; nothing where there is none."""
+    if not url:
+        return ""
+    path = f"{url.removeprefix('https://github.com/')}/blob/main/examples/lesson1.ipynb"
+    colab = f"https://colab.research.google.com/github/{path}"
+    kaggle = f"https://kaggle.com/kernels/welcome?src=https://github.com/{path}"
+    return (
+        f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab}) "
+        f"[![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)]({kaggle})\n\n"
+    )
+
+
+def written(name: str) -> Any:
+    """Make a notebook without outputs from its cells."""
+    import nbformat
+
+    url = address()
+    cells = []
+    for number, text in enumerate(CELLS[name]):
+        is_code = text.startswith(("%", "import", "photo", "learn")) or text == INSTALL
+        filled = text.replace("{badges}", badges(url)).replace(
+            "{source}", f"git+{url}" if url else WHEEL
+        )
+        make = nbformat.v4.new_code_cell if is_code else nbformat.v4.new_markdown_cell
+        cells.append(make(filled.strip(), id=f"{name}-{number}"))
+    book = nbformat.v4.new_notebook(cells=cells)
+    book.metadata["kernelspec"] = {
+        "display_name": "Python 3",
+        "language": "python",
+        "name": "python3",
+    }
+    return book
+
+
+def execute(book: Any, work: Path, env: dict[str, str]) -> Any:
+    """Run a notebook in a kernel of its own, in a folder and home of its own."""
+    from nbclient import NotebookClient
+
+    # nbclient sees the errors that a front end would see: a cell that fails raises.
+    home = {"HOME": str(work), "FASTAI_HOME": str(work / ".fastai"), "MPLBACKEND": "agg"}
+    client = NotebookClient(
+        book, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(work)}}
+    )
+    client.execute(env={**os.environ, **home, **env})
+    return book
+
+
+@contextlib.contextmanager
+def stand_in(folder: Path) -> Iterator[dict[str, str]]:
+    """Serve a few drawn pictures as `dogscats.tgz`, and give the settings that lead there."""
+    from fastmagic.data.sample import draw_sample
+
+    drawn = draw_sample(folder / "dogscats", train=24, valid=12)
+    with tarfile.open(folder / "dogscats.tgz", "w:gz") as archive:
+        archive.add(drawn, "dogscats")
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield {
+            "FASTMAGIC_CATALOGUE": f"http://127.0.0.1:{server.server_address[1]}/",
+            "FASTMAGIC_WEIGHTS": "none",
+        }
+        server.shutdown()
+
+
+def run(name: str, work: Path) -> Any:
+    """Run one of the example notebooks, the lesson's on its stand-in."""
+    home = work / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    if name != "lesson1":
+        return execute(written(name), home, {})
+    served = work / "served"
+    served.mkdir(exist_ok=True)
+    with stand_in(served) as settings:
+        return execute(written(name), home, settings)
+
+
+def without_this_machine(book: Any, work: Path) -> Any:
+    """Take the paths of the machine that ran it, and times of day, out of a notebook's outputs."""
+    import nbformat
+
+    text = nbformat.writes(book).replace(str(work / "home"), "/home/you")
+    plain = nbformat.reads(text, as_version=4)
+    for cell in plain.cells:
+        cell.metadata.pop("execution", None)
+    plain.metadata.pop("language_info", None)
+    return plain
+
+
+def main() -> None:
+    """Run every notebook and write it with its outputs."""
+    import nbformat
+
+    for name in CELLS:
+        with tempfile.TemporaryDirectory() as folder:
+            work = Path(folder).resolve()
+            book = without_this_machine(run(name, work), work)
+            nbformat.write(book, EXAMPLES / f"{name}.ipynb")
+        print(f"examples/{name}.ipynb")
+
+
+if __name__ == "__main__":
+    main()
