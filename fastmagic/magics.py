@@ -217,7 +217,7 @@ def split_line(line: str) -> list[str]:
     >>> split_line('"my pictures" --dest=C:\\\\data;')
     ['my pictures', '--dest=C:\\\\data']
     """
-    lexer = shlex.shlex(re.sub(r"[\\s;]+$", "", line), posix=True)
+    lexer = shlex.shlex(re.sub(r"[\s;]+$", "", line), posix=True)
     lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
     try:
         return list(lexer)

@@ -109,6 +109,21 @@ def test_an_unknown_data_set_gets_the_nearest(loaded):
         loaded.run_line_magic("get_data", "dogcats")
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("dogscats", ["dogscats"]),
+        ("dogscats;", ["dogscats"]),
+        ("dogscats ; ", ["dogscats"]),
+        ('"my pictures" --dest "a b"', ["my pictures", "--dest", "a b"]),
+        ("--label-pattern '^(.*)_\\d+'", ["--label-pattern", "^(.*)_\\d+"]),
+        ("", []),
+    ],
+)
+def test_a_line_is_split_into_its_words(line, words):
+    assert magics.split_line(line) == words
+
+
 def test_an_open_quote_is_an_error():
     with pytest.raises(BadInput, match="quote"):
         magics.split_line('"my pictures')

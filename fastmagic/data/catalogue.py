@@ -42,6 +42,9 @@ class LessonDefaults:
         Pictures in a batch.
     weights
         What the network starts from: `imagenet` or `none`.
+    augment
+        How training pictures are varied: `standard` is fastai's `aug_transforms()`; `mirror` only
+        turns them left to right, for networks that start from nothing and have little time.
     """
 
     recipe: str
@@ -51,6 +54,7 @@ class LessonDefaults:
     lr: float
     bs: int
     weights: Literal["imagenet", "none"]
+    augment: Literal["standard", "mirror"] = "standard"
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,7 @@ _SETS = (
         pictures=640,  # sample.TRAIN + sample.VALID; a test holds them together
         classes=2,
         split="folders",
-        defaults=LessonDefaults("scratch", "resnet18", 64, 8, 5e-3, 32, "none"),
+        defaults=LessonDefaults("scratch", "resnet18", 48, 7, 4e-3, 16, "none", "mirror"),
     ),
     DataSet(
         name="imagenette2-160",

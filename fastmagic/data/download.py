@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -104,8 +105,7 @@ def download(
     Stopped
         On Ctrl-C; what has arrived is kept.
     """
-    import pooch
-
+    pooch = import_pooch()
     fetcher = _Fetcher(url, archive, view or View(), session, sleep, expected)
     try:
         with _quiet(pooch.get_logger()):
@@ -118,6 +118,17 @@ def download(
         raise DownloadError(msg, "It was not kept. Check the address and the checksum.") from error
     fetcher.drop()
     return archive
+
+
+def import_pooch() -> Any:
+    """Import pooch, without the warning that its tqdm gives where ipywidgets are missing.
+
+    We show our own progress, which needs no widgets.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import pooch
+    return pooch
 
 
 class _Fetcher:

@@ -13,6 +13,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Dice:
     Examples
     --------
     >>> Dice(1, "fur").pick(["ginger", "grey", "black"])
-    'grey'
+    'black'
     """
 
     def __init__(self, *key: object) -> None:
@@ -148,7 +149,7 @@ class Stroke:
     def covers(self, x: Array, y: Array, grow: float) -> Array:
         beads = self._beads()
         inside = x != x + y * 0
-        for (ax, ay, ar), (bx, by, br) in zip(beads, beads[1:], strict=False):
+        for (ax, ay, ar), (bx, by, br) in pairwise(beads):
             dx, dy = bx - ax, by - ay
             along = ((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy)
             along = along.clip(0, 1)
@@ -223,8 +224,8 @@ class Canvas:
         corners = [frame.outward(x, y) for x in (left, right) for y in (top, bottom)]
         spans = []
         for axis in (1, 0):
-            low = int(math.floor(min(c[axis] for c in corners) * self.points)) - 1
-            high = int(math.ceil(max(c[axis] for c in corners) * self.points)) + 1
+            low = math.floor(min(c[axis] for c in corners) * self.points) - 1
+            high = math.ceil(max(c[axis] for c in corners) * self.points) + 1
             spans.append(slice(min(max(low, 0), self.points), min(max(high, 0), self.points)))
         return spans[0], spans[1]
 
@@ -237,14 +238,16 @@ class Canvas:
         low = place.astype(np.int64)
         share = place - low
         share = share * share * (3 - 2 * share)
-        rows = lattice[low] + (lattice[low + 1] - lattice[low]) * share[:, None]
-        return rows[:, low] + (rows[:, low + 1] - rows[:, low]) * share[None, :]
+        left, right = lattice[:, low], lattice[:, low + 1]
+        columns = left + (right - left) * share[None, :]
+        above = columns[low]
+        return above + (columns[low + 1] - above) * share[:, None]
 
     def blend(self, first: Colour, second: Colour, share: Array) -> Array:
         """Give a layer that goes from one colour to another where `share` goes from 0 to 1."""
         import numpy as np
 
-        layer = np.empty((self.points, self.points, 3), np.uint8)
+        layer: Array = np.empty((self.points, self.points, 3), np.uint8)
         for channel in range(3):
             layer[:, :, channel] = first[channel] + (second[channel] - first[channel]) * share
         return layer
@@ -253,8 +256,10 @@ class Canvas:
         """Give the finished picture, uint8 (side, side, 3): light, colour cast and noise added."""
         import numpy as np
 
-        fine = self.pixels.reshape(self.side, FINENESS, self.side, FINENESS, 3)
-        picture = fine.sum(axis=(1, 3), dtype=np.int64) / (FINENESS * FINENESS)
+        picture = np.zeros((self.side, self.side, 3))
+        for row, column in product(range(FINENESS), repeat=2):
+            picture += self.pixels[row::FINENESS, column::FINENESS]  # whole numbers: exact
+        picture /= FINENESS * FINENESS
         across = (np.arange(self.side) + 0.5) / self.side - 0.5
         slope = dice.between(-0.4, 0.4), dice.between(-0.4, 0.4)
         light = 1 + slope[0] * across[None, :] + slope[1] * across[:, None]
@@ -288,3 +293,101 @@ def shade(colour: Colour, factor: float) -> Colour:
     """
     red, green, blue = (min(255, int(part * factor + 0.5)) for part in colour)
     return red, green, blue
+
+
+def any_colour(dice: Dice) -> Colour:
+    """Choose any colour but the brightest and the darkest ones."""
+    red, green, blue = (int(dice.between(25, 240)) for _ in range(3))
+    return red, green, blue
+
+
+def muted_colour(dice: Dice, fur: Colour) -> Colour:
+    """Choose a muted colour that the animal stands out from."""
+    for _ in range(20):
+        red, green, blue = any_colour(dice)
+        grey = (red + green + blue) // 3
+        colour = (red + grey) // 2, (green + grey) // 2, (blue + grey) // 2
+        if sum(abs(a - b) for a, b in zip(colour, fur, strict=True)) > 130:
+            break
+    return colour
+
+
+def paint_background(canvas: Canvas, dice: Dice, fur: Colour) -> None:
+    """Cover the canvas with a pattern and a few things, in colours that fur stands out from."""
+    first, second = muted_colour(dice, fur), muted_colour(dice, fur)
+    style = dice.pick(("clouds", "grass", "stripes", "checks", "horizon"))
+    across, down = canvas.x + canvas.y * 0, canvas.y + canvas.x * 0
+    if style == "clouds":
+        share = canvas.clouds(dice, 3)
+    elif style == "grass":
+        share = canvas.clouds(dice, 24) * 0.5 + canvas.clouds(dice, 5) * 0.3
+    elif style == "horizon":
+        share = (down > dice.between(0.35, 0.8)) * 0.8 + 0.2 * canvas.clouds(dice, 8)
+    else:
+        pitch, lean = dice.between(2.5, 7), dice.between(-0.8, 0.8)
+        share = _bands((across + lean * down) * pitch) * 0.4
+        if style == "checks":
+            share = share + _bands((down - lean * across) * pitch) * 0.3
+    canvas.pixels[:] = canvas.blend(first, second, share)
+    for _ in range(int(dice.between(0, 5))):
+        canvas.paint(PAGE, _thing(dice), muted_colour(dice, fur))
+
+
+def _bands(place: Array) -> Array:
+    """Give 1 on every other band of width 1, 0 between them."""
+    bands: Array = place + 64
+    return bands.astype("int64") % 2 * 1.0
+
+
+def _thing(dice: Dice) -> Shape:
+    """Make something that just lies about: round, pointed or long, like parts of an animal."""
+    x, y, size = dice.between(0, 1), dice.between(0, 1), dice.between(0.03, 0.16)
+    form = dice.pick(("ball", "point", "stick"))
+    if form == "ball":
+        return Ellipse(x, y, size, size * dice.between(0.5, 1.6), dice.between(-0.5, 0.5))
+    if form == "stick":
+        end = (x + dice.between(-0.4, 0.4) + 0.01, y + dice.between(-0.4, 0.4))
+        return Stroke((x, y), end, size * 0.3, size * 0.2)
+    tip = (x + dice.between(-1, 1) * size, y - size * dice.between(1, 2))
+    return Polygon(((x - size, y), (x + size, y + dice.between(-0.5, 0.5) * size), tip))
+
+
+def make_coat(canvas: Canvas, frame: Frame, dice: Dice, fur: Colour, other: Colour) -> Array:
+    """Make the fur, as a layer: plain, striped, spotted, patched or darker towards the feet."""
+    across, down = frame.inward(canvas.x, canvas.y)
+    style = dice.pick(("plain", "plain", "stripes", "spots", "patches", "shaded"))
+    warp = canvas.clouds(dice, 6)
+    if style == "stripes":
+        bands = down * dice.between(1.6, 3) + warp * 3 + across * dice.between(-1, 1)
+        share = _bands(bands) * 0.5
+    elif style == "spots":
+        share = (canvas.clouds(dice, 14) > 0.66) * 1.0
+    elif style == "patches":
+        share = (canvas.clouds(dice, 4) > 0.52) * 1.0
+    elif style == "shaded":
+        share = ((down + 0.4) / 2.5).clip(0, 1)
+    else:
+        share = warp * 0.15
+    layer = canvas.blend(fur, other, share)
+    light = 0.8 + 0.3 * canvas.clouds(dice, 10) - 0.08 * across.clip(-1.5, 1.5)
+    return (layer * light[:, :, None]).clip(0, 255).astype("uint8")
+
+
+def paint_obstacle(canvas: Canvas, frame: Frame, dice: Dice) -> None:
+    """Put something before the animal, now and then; never over the middle of its head."""
+    style = dice.pick(("none", "none", "none", "none", "plank", "ball", "grass"))
+    colour = any_colour(dice)
+    below = dice.between(1.1, 1.9) * (1 if dice.chance(0.75) else -1.1)
+    if style == "plank":
+        edge = below + (0.12 if below > 0 else -0.12) * 4
+        ends = (-9.0, below), (9.0, below), (9.0, edge), (-9.0, edge)
+        canvas.paint(frame, Polygon(ends), colour)
+    elif style == "ball":
+        x = dice.pick((-1, 1)) * dice.between(0.7, 1.5)
+        canvas.paint(frame, Ellipse(x, below, 0.62, 0.62), colour)
+    elif style == "grass":
+        for _ in range(14):
+            x, tall = dice.between(0, 1), dice.between(0.1, 0.35)
+            tip = (x + dice.between(-0.1, 0.1), 1 - tall)
+            blade = Stroke((x, 1.02), tip, 0.014, 0.004)
+            canvas.paint(PAGE, blade, shade(colour, dice.between(0.7, 1.2)))

@@ -28,7 +28,7 @@ from fastmagic.data.catalogue import (
     choices,
     unknown,
 )
-from fastmagic.data.download import download
+from fastmagic.data.download import download, import_pooch
 from fastmagic.data.listing import DataList, list_data
 from fastmagic.data.pictures import absolute, existing_folder, survey
 from fastmagic.errors import ArchiveError, BadInput, DataError, FastMagicError, Stopped
@@ -274,10 +274,8 @@ def _compare(file: Path, checksum: str, view: View) -> None:
     if not file.is_file():
         view.note(f"There is no archive {file} any more to compare with the checksum.")
         return
-    import pooch
-
     algorithm, _, wanted = checksum.rpartition(":")
-    found = pooch.file_hash(str(file), alg=algorithm)
+    found = import_pooch().file_hash(str(file), alg=algorithm)
     if found.lower() != wanted.lower():
         msg = f"The {algorithm} checksum of {file} is {found}, not {wanted}."
         raise ArchiveError(msg, "Get the archive again, or leave the checksum out.")

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastmagic.data.drawing import (
-    PAGE,
     Canvas,
     Colour,
     Dice,
@@ -27,6 +26,10 @@ from fastmagic.data.drawing import (
     Polygon,
     Shape,
     Stroke,
+    any_colour,
+    make_coat,
+    paint_background,
+    paint_obstacle,
     shade,
 )
 from fastmagic.errors import BadInput, DataError, Stopped
@@ -38,8 +41,9 @@ KINDS = ("cat", "dog")
 TRAIN, VALID, SIDE = 480, 160, 80
 
 FUR: tuple[Colour, ...] = (
-    (70, 68, 74), (104, 106, 114), (140, 142, 148), (238, 236, 230), (230, 208, 170), (222, 146, 66),
-    (192, 108, 48), (134, 86, 50), (110, 72, 52), (206, 176, 130), (122, 130, 148), (168, 124, 90),
+    (70, 68, 74), (104, 106, 114), (140, 142, 148), (238, 236, 230), (230, 208, 170),
+    (222, 146, 66), (192, 108, 48), (134, 86, 50), (110, 72, 52), (206, 176, 130),
+    (122, 130, 148), (168, 124, 90),
 )  # fmt: skip
 EYES: tuple[Colour, ...] = ((120, 170, 60), (226, 170, 40), (110, 66, 30), (90, 150, 210))
 PINK: Colour = (232, 130, 142)
@@ -108,7 +112,7 @@ def draw_picture(kind: str, index: int, seed: int = 1, side: int = SIDE) -> Arra
     own = Dice(seed, index, kind)
     BODIES[scene.pose](scene, own, kind)
     HEADS[kind, scene.profile](scene, own)
-    _obstacle(scene, dice)
+    paint_obstacle(scene.canvas, scene.frame, dice)
     return scene.canvas.photograph(dice)
 
 
@@ -118,10 +122,10 @@ def draw_picture(kind: str, index: int, seed: int = 1, side: int = SIDE) -> Arra
 def _scene(dice: Dice, side: int) -> Scene:
     canvas = Canvas(side)
     fur, other = dice.pick(FUR), dice.pick(FUR)
-    _background(canvas, dice, fur)
+    paint_background(canvas, dice, fur)
     pose = dice.pick(("portrait", "portrait", "portrait", "sitting", "lying", "standing"))
     frame = _place(dice, pose)
-    coat = _coat(canvas, frame, dice, fur, other)
+    coat = make_coat(canvas, frame, dice, fur, other)
     second = canvas.blend(other, shade(other, 0.8), canvas.clouds(dice, 12))
     return Scene(
         pose=pose,
@@ -134,7 +138,7 @@ def _scene(dice: Dice, side: int) -> Scene:
         pale=dice.pick(((244, 240, 232), shade(fur, 1.3), shade(other, 1.1))),
         eye=dice.pick(EYES),
         nose=dice.pick((BLACK, BLACK, (196, 104, 112), (90, 60, 52))),
-        collar=_colour(dice) if dice.chance(0.3) else None,
+        collar=any_colour(dice) if dice.chance(0.3) else None,
         whisker=dice.pick(((250, 250, 250), (30, 30, 30))),
     )
 
@@ -151,102 +155,6 @@ def _place(dice: Dice, pose: str) -> Frame:
     size = dice.between(small, large)
     x, y = x + dice.between(-0.12, 0.12), y + dice.between(-0.08, 0.08)
     return Frame(1 - x if mirrored else x, y, size, dice.between(-0.1, 0.1), mirrored)
-
-
-def _colour(dice: Dice) -> Colour:
-    red, green, blue = (int(dice.between(25, 240)) for _ in range(3))
-    return red, green, blue
-
-
-def _apart(dice: Dice, fur: Colour) -> Colour:
-    """Choose a muted colour that the animal stands out from."""
-    for _ in range(20):
-        red, green, blue = _colour(dice)
-        grey = (red + green + blue) // 3
-        colour = (red + grey) // 2, (green + grey) // 2, (blue + grey) // 2
-        if sum(abs(a - b) for a, b in zip(colour, fur, strict=True)) > 130:
-            break
-    return colour
-
-
-def _background(canvas: Canvas, dice: Dice, fur: Colour) -> None:
-    first, second = _apart(dice, fur), _apart(dice, fur)
-    style = dice.pick(("clouds", "grass", "stripes", "checks", "horizon"))
-    across, down = canvas.x + canvas.y * 0, canvas.y + canvas.x * 0
-    if style == "clouds":
-        share = canvas.clouds(dice, 3)
-    elif style == "grass":
-        share = canvas.clouds(dice, 24) * 0.5 + canvas.clouds(dice, 5) * 0.3
-    elif style == "horizon":
-        share = (down > dice.between(0.35, 0.8)) * 0.8 + 0.2 * canvas.clouds(dice, 8)
-    else:
-        pitch, lean = dice.between(2.5, 7), dice.between(-0.8, 0.8)
-        share = _half((across + lean * down) * pitch) * 0.4
-        if style == "checks":
-            share = share + _half((down - lean * across) * pitch) * 0.3
-    canvas.pixels[:] = canvas.blend(first, second, share)
-    for _ in range(int(dice.between(0, 5))):
-        canvas.paint(PAGE, _thing(dice), _apart(dice, fur))
-
-
-def _half(place: Array) -> Array:
-    """Give 1 on every other band of width 1, 0 between them."""
-    bands = place + 64
-    return bands.astype("int64") % 2 * 1.0
-
-
-def _thing(dice: Dice) -> Shape:
-    """Make something that just lies about: round, pointed or long, like parts of an animal."""
-    x, y, size = dice.between(0, 1), dice.between(0, 1), dice.between(0.03, 0.16)
-    form = dice.pick(("ball", "point", "stick"))
-    if form == "ball":
-        return Ellipse(x, y, size, size * dice.between(0.5, 1.6), dice.between(-0.5, 0.5))
-    if form == "stick":
-        end = (x + dice.between(-0.4, 0.4) + 0.01, y + dice.between(-0.4, 0.4))
-        return Stroke((x, y), end, size * 0.3, size * 0.2)
-    tip = (x + dice.between(-1, 1) * size, y - size * dice.between(1, 2))
-    return Polygon(((x - size, y), (x + size, y + dice.between(-0.5, 0.5) * size), tip))
-
-
-def _coat(canvas: Canvas, frame: Frame, dice: Dice, fur: Colour, other: Colour) -> Array:
-    """Make the fur, as a layer: plain, striped, spotted, patched or darker towards the feet."""
-    across, down = frame.inward(canvas.x, canvas.y)
-    style = dice.pick(("plain", "plain", "stripes", "spots", "patches", "shaded"))
-    warp = canvas.clouds(dice, 6)
-    if style == "stripes":
-        bands = down * dice.between(1.6, 3) + warp * 3 + across * dice.between(-1, 1)
-        share = _half(bands) * 0.5
-    elif style == "spots":
-        share = (canvas.clouds(dice, 14) > 0.66) * 1.0
-    elif style == "patches":
-        share = (canvas.clouds(dice, 4) > 0.52) * 1.0
-    elif style == "shaded":
-        share = ((down + 0.4) / 2.5).clip(0, 1)
-    else:
-        share = warp * 0.15
-    layer = canvas.blend(fur, other, share)
-    light = 0.8 + 0.3 * canvas.clouds(dice, 10) - 0.08 * across.clip(-1.5, 1.5)
-    return (layer * light[:, :, None]).clip(0, 255).astype("uint8")
-
-
-def _obstacle(scene: Scene, dice: Dice) -> None:
-    """Put something before the animal, now and then; never over the middle of its head."""
-    style = dice.pick(("none", "none", "none", "none", "plank", "ball", "grass"))
-    colour, canvas, frame = _colour(dice), scene.canvas, scene.frame
-    below = dice.between(1.1, 1.9) * (1 if dice.chance(0.75) else -1.1)
-    if style == "plank":
-        edge = below + (0.12 if below > 0 else -0.12) * 4
-        ends = (-9.0, below), (9.0, below), (9.0, edge), (-9.0, edge)
-        canvas.paint(frame, Polygon(ends), colour)
-    elif style == "ball":
-        x = dice.pick((-1, 1)) * dice.between(0.7, 1.5)
-        canvas.paint(frame, Ellipse(x, below, 0.62, 0.62), colour)
-    elif style == "grass":
-        for _ in range(14):
-            x, tall = dice.between(0, 1), dice.between(0.1, 0.35)
-            tip = (x + dice.between(-0.1, 0.1), 1 - tall)
-            blade = Stroke((x, 1.02), tip, 0.014, 0.004)
-            canvas.paint(PAGE, blade, shade(colour, dice.between(0.7, 1.2)))
 
 
 # ---------------------------------------------------------------- heads
@@ -375,7 +283,7 @@ def _collar(scene: Scene, y: float) -> None:
         scene.fill([band], scene.collar)
 
 
-def _portrait(scene: Scene, dice: Dice, kind: str) -> None:
+def _portrait(scene: Scene, _dice: Dice, _kind: str) -> None:
     scene.fill([Stroke((-0.25, 0.7), (-0.5, 3.6), 0.62, 1.5)], scene.coat)
     scene.fill([Stroke((0, 1.3), (-0.2, 3.0), 0.25, 0.6)], scene.pale, line=0)
     _collar(scene, 1.1)

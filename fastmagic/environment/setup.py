@@ -183,9 +183,9 @@ def fastai_setup(
 
 def _cache_folder() -> Path:
     """Say where logs and the memory live: the user's cache folder, else a temporary one."""
-    import pooch
+    import platformdirs
 
-    folder = Path(pooch.os_cache("fastmagic"))
+    folder = Path(platformdirs.user_cache_dir("fastmagic"))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -95,7 +95,7 @@ def make_loaders(settings: Settings, layout: Layout, device: Any) -> Any:
         parent_label,
         using_attr,
     )
-    from fastai.vision.augment import Resize, aug_transforms
+    from fastai.vision.augment import Resize
     from fastai.vision.data import ImageBlock
 
     items = [*layout.train, *layout.valid]
@@ -106,7 +106,7 @@ def make_loaders(settings: Settings, layout: Layout, device: Any) -> Any:
         splitter=IndexSplitter(range(len(layout.train), len(items))),
         get_y=using_attr(RegexLabeller(by_name), "name") if by_name else parent_label,
         item_tfms=Resize(settings.size),
-        batch_tfms=[*aug_transforms(), Normalize.from_stats(*statistics(settings))],
+        batch_tfms=[*augmentation(settings), Normalize.from_stats(*statistics(settings))],
     )
     return block.dataloaders(
         layout.path,
@@ -115,6 +115,15 @@ def make_loaders(settings: Settings, layout: Layout, device: Any) -> Any:
         num_workers=choose_workers(settings, len(layout.train), device),
         device=device,
     )
+
+
+def augmentation(settings: Settings) -> list[Any]:
+    """Give the transforms that vary the training pictures."""
+    from fastai.vision.augment import aug_transforms
+
+    if settings.augment == "mirror":
+        return list(aug_transforms(max_rotate=0, max_zoom=1, max_lighting=0, max_warp=0))
+    return list(aug_transforms())
 
 
 def choose_workers(settings: Settings, pictures: int, device: Any) -> int:

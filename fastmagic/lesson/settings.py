@@ -45,6 +45,8 @@ class Settings:
         From which all randomness follows; the share kept for validation where the set has no split.
     workers
         Processes that load pictures; None to choose.
+    augment
+        `standard` or `mirror`, as the catalogue explains.
     """
 
     data: str
@@ -60,6 +62,7 @@ class Settings:
     seed: int = 42
     valid_pct: float = 0.2
     workers: int | None = None
+    augment: str = "standard"
 
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as plain data."""
@@ -104,6 +107,7 @@ def settle(
         "weights": env.get("FASTMAGIC_WEIGHTS") or defaults.weights,
         "size": defaults.size,
         "bs": defaults.bs,
+        "augment": defaults.augment,
     }
     recipe = wanted.get("recipe", filled["recipe"])
     if recipe == defaults.recipe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import time
 import pytest
 
 import fastmagic
-from fastmagic.errors import BadInput, LessonError, PicturesError
+from fastmagic.errors import BadInput, DataError, LessonError, PicturesError
 from fastmagic.progress import View
 
 pytestmark = pytest.mark.train
@@ -38,18 +39,10 @@ def test_the_result_and_its_folder_say_the_same(result):
     kept = json.loads((result.folder / "result.json").read_text())
     assert kept == json.loads(json.dumps(result.to_dict()))
     assert kept["status"] == "finished"
-    for key in [
-        "data",
-        "recipe",
-        "arguments",
-        "versions",
-        "stages",
-        "accuracy",
-        "accuracy_tta",
-        "seconds",
-        "incidents",
-        "weights_sha256",
-    ]:
+    for key in (
+        *("data", "recipe", "arguments", "versions", "stages", "accuracy", "accuracy_tta"),
+        *("seconds", "incidents", "weights_sha256"),
+    ):
         assert key in kept
 
 
@@ -163,6 +156,63 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_number_of_workers(small_
     assert first.weights_sha256 == second.weights_sha256
     assert first.folder != second.folder
     assert train(small_folder, seed=7).weights_sha256 != first.weights_sha256
+
+
+@pytest.fixture(params=["class folders", "flat files", "flat files by a pattern", "zip"])
+def own_pictures(request, small_folder, tmp_path):
+    """Lay the same pictures out as people have them; gives what to ask for and what is expected."""
+    photos = tmp_path / "my photos"
+    files = sorted(small_folder.rglob("*.png"))
+    for file in files:
+        kind, number = file.name.split(".")[:2]
+        by_pattern = f"{number}_of_{kind}.png"
+        name = {
+            "class folders": f"{kind}s/{number}.png",
+            "flat files": file.name,
+            "flat files by a pattern": by_pattern,
+            "zip": str(file.relative_to(small_folder)),
+        }[request.param]
+        target = photos / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    options = {}
+    if "pattern" in request.param:
+        options["label_pattern"] = r"_of_(\w+)\."
+    if request.param == "zip":
+        return shutil.make_archive(str(tmp_path / "photos"), "zip", photos), options, len(files)
+    return photos, options, len(files)
+
+
+def test_own_pictures_train_in_every_layout_they_come_in(own_pictures):
+    photos, options, count = own_pictures
+    result = train(photos, **options)
+    assert len(result.dls.train_ds) + len(result.dls.valid_ds) == count
+    assert len(result.dls.vocab) == 2
+    assert result.accuracy is not None
+
+
+@pytest.mark.parametrize("fault", ["missing", "empty", "one class", "no pictures", "unreadable"])
+def test_a_folder_that_cannot_be_learned_from_is_a_short_error_before_any_run(tmp_path, fault):
+    photos = tmp_path / "photos"
+    if fault != "missing":
+        photos.mkdir()
+    if fault == "no pictures":
+        (photos / "notes.txt").write_text("no pictures here")
+    if fault in ("one class", "unreadable"):
+        for kind in ["cats"] if fault == "one class" else ["cats", "dogs"]:
+            (photos / kind).mkdir()
+            for n in range(4):
+                (photos / kind / f"{n}.png").write_bytes(b"not a picture")
+    if fault == "one class":
+        from PIL import Image
+
+        for n in range(4):
+            Image.new("RGB", (32, 32)).save(photos / "cats" / f"{n}.png")
+    with pytest.raises(DataError) as caught:
+        train(photos, runs_folder=tmp_path / "runs")
+    assert caught.value.next_step
+    assert str(photos) in str(caught.value) or "cats" in str(caught.value)
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
