@@ -32,57 +32,63 @@ if importlib.util.find_spec("fastmagic") is None:
     %pip install --quiet "{source}"
 """
 
+# Each cell is ("words", text) or ("code", text).
 QUICKSTART = [
-    """\
-# fastmagic in 30 seconds
-
-Cats and dogs that the package draws itself: no download, no GPU needed. Run the cells from the top.
-""",
-    "%load_ext fastmagic",
-    "Will training run here, and on what?",
-    "%gpu_check",
-    "Is everything installed that fastai needs? Where it is, nothing is changed.",
-    "%fastai_setup",
-    "Get the pictures. The folder is returned, and a card shows what is in it.",
-    "path = %get_data sample",
-    "Train. Press the stop button and run the cell again, if you like: it goes on.",
-    "%train_lesson1",
-    "`learn` is a plain fastai learner now. Ask it about a picture:",
-    """\
-photo = path / "valid" / "dogs" / "dog.3.png"
-learn.predict(photo)""",
-    """\
-The lesson with code of your own: `path`, `dls` and `learn` are ready, the rest is ordinary fastai.
-""",
-    """\
-%%train_lesson1 --name my-own
-learn.fit_one_cycle(1, 5e-3)
-len(dls.valid_ds)""",
+    (
+        "words",
+        "# fastmagic in 30 seconds\n\n"
+        "Cats and dogs that the package draws itself: no download, no GPU needed. Run the cells "
+        "from the top.",
+    ),
+    ("code", "%load_ext fastmagic"),
+    ("words", "Will training run here, and on what?"),
+    ("code", "%gpu_check"),
+    ("words", "Is all that fastai needs installed? Where it is, nothing is changed."),
+    ("code", "%fastai_setup"),
+    ("words", "Get the pictures. The folder is returned, and a card shows what is in it."),
+    ("code", "path = %get_data sample"),
+    (
+        "words",
+        "Train: about a minute without a GPU. If you press stop, run the cell again: it goes on.",
+    ),
+    ("code", "%train_lesson1"),
+    ("words", "`learn` is a plain fastai learner now. Ask it about a picture:"),
+    ("code", "photo = dls.valid_ds.items[-1]\nphoto.name, learn.predict(photo)"),
+    (
+        "words",
+        "The lesson with code of your own: `path`, `dls` and `learn` are ready, the rest is "
+        "ordinary fastai.",
+    ),
+    ("code", "%%train_lesson1 --name my-own\nlearn.fit_one_cycle(1, 4e-3)\nlen(dls.valid_ds)"),
 ]
 
 LESSON1 = [
-    """\
-# Lesson 1: dogs vs cats
-
-{badges}The outputs in this file come from a **stand-in**: a few pictures that fastmagic drew, a
-network without ImageNet's weights, on a CPU. Run it on Colab or Kaggle with a GPU to see the real
-lesson: 25,000 photographs, resnet34.
-
-fastmagic is on no package index. Upload its wheel beside this notebook before you run the next
-cell.
-""",
-    INSTALL,
-    "%load_ext fastmagic",
-    "%gpu_check",
-    "%fastai_setup",
-    "The photographs: 840 MB, downloaded once. A broken download goes on where it stopped.",
-    "path = %get_data dogscats",
-    "The whole lesson: the head, then the whole network in cycles, then test-time augmentation.",
-    "%train_lesson1",
-    "The same with code of your own, after the 2020 lesson:",
-    "%%train_lesson1\nlearn.fine_tune(1)",
-    "What the model sees in one of the pictures:",
-    "learn.predict(dls.valid_ds.items[0])",
+    (
+        "words",
+        "# Lesson 1: dogs vs cats\n\n{badges}"
+        "The outputs in this file come from a **stand-in**: a few pictures that fastmagic drew, a "
+        "network without ImageNet's weights, on a CPU. Run it on Colab or Kaggle with a GPU to see "
+        "the real lesson: 25,000 photographs, resnet34.\n\n"
+        "Where fastmagic is not installed, the next cell installs it from `{source}`{upload}.",
+    ),
+    ("code", INSTALL),
+    ("code", "%load_ext fastmagic"),
+    ("code", "%gpu_check"),
+    ("code", "%fastai_setup"),
+    (
+        "words",
+        "The photographs: 840 MB, downloaded once. A broken download goes on where it stopped.",
+    ),
+    ("code", "path = %get_data dogscats"),
+    (
+        "words",
+        "The whole lesson: the head, the whole network in cycles, then test-time augmentation.",
+    ),
+    ("code", "%train_lesson1"),
+    ("words", "The same with code of your own, after the 2020 lesson:"),
+    ("code", "%%train_lesson1\nlearn.fine_tune(1)"),
+    ("words", "What the model sees in one of the pictures:"),
+    ("code", "learn.predict(dls.valid_ds.items[0])"),
 ]
 
 CELLS = {"quickstart": QUICKSTART, "lesson1": LESSON1}
@@ -114,13 +120,16 @@ def written(name: str) -> Any:
 
     url = address()
     cells = []
-    for number, text in enumerate(CELLS[name]):
-        is_code = text.startswith(("%", "import", "photo", "learn")) or text == INSTALL
-        filled = text.replace("{badges}", badges(url)).replace(
-            "{source}", f"git+{url}" if url else WHEEL
-        )
-        make = nbformat.v4.new_code_cell if is_code else nbformat.v4.new_markdown_cell
-        cells.append(make(filled.strip(), id=f"{name}-{number}"))
+    filling = {
+        "{badges}": badges(url),
+        "{source}": f"git+{url}" if url else WHEEL,
+        "{upload}": "" if url else ": upload that file beside this notebook first",
+    }
+    for number, (kind, text) in enumerate(CELLS[name]):
+        for mark, words in filling.items():
+            text = text.replace(mark, words)
+        make = nbformat.v4.new_code_cell if kind == "code" else nbformat.v4.new_markdown_cell
+        cells.append(make(text.strip(), id=f"{name}-{number}"))
     book = nbformat.v4.new_notebook(cells=cells)
     book.metadata["kernelspec"] = {
         "display_name": "Python 3",
@@ -198,7 +207,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder).resolve()
             book = without_this_machine(run(name, work), work)
-            nbformat.write(book, EXAMPLES / f"{name}.ipynb")
+            text = nbformat.writes(book) + "\n"
+            (EXAMPLES / f"{name}.ipynb").write_text(text, encoding="utf-8")
         print(f"examples/{name}.ipynb")
 
 

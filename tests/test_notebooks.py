@@ -25,7 +25,8 @@ def text_of(book) -> str:
 
 @pytest.fixture(params=sorted(notebooks.CELLS))
 def committed(request):
-    book = nbformat.read(notebooks.EXAMPLES / f"{request.param}.ipynb", as_version=4)
+    file = notebooks.EXAMPLES / f"{request.param}.ipynb"
+    book = nbformat.reads(file.read_text(encoding="utf-8"), as_version=4)
     return request.param, book
 
 
