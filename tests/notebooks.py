@@ -59,7 +59,7 @@ QUICKSTART = [
         "The lesson with code of your own: `path`, `dls` and `learn` are ready, the rest is "
         "ordinary fastai.",
     ),
-    ("code", "%%train_lesson1 --name my-own\nlearn.fit_one_cycle(1, 4e-3)\nlen(dls.valid_ds)"),
+    ("code", "%%train_lesson1 --name my-own\nlearn.fit_one_cycle(1, 5e-3)\nlen(dls.valid_ds)"),
 ]
 
 LESSON1 = [

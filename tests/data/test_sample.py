@@ -205,15 +205,3 @@ def test_there_are_as_many_cats_as_dogs_in_each_part(pictures):
         (480, 240),
         (160, 80),
     ]
-
-
-@pytest.mark.slow
-@pytest.mark.train
-@pytest.mark.filterwarnings("ignore")
-def test_a_small_network_learns_it_from_nothing_and_not_in_its_first_epoch(sample):
-    pytest.importorskip("fastai", reason="needs the extra [train]")
-    from tests.benchmarks.sample_training import train
-
-    accuracies = train(sample, seed=0)
-    assert accuracies[-1] >= 0.95
-    assert accuracies[0] < accuracies[-1] - 0.1
