@@ -9,6 +9,7 @@ neither pretends that there is one.
 
 from __future__ import annotations
 
+import asyncio
 import configparser
 import contextlib
 import functools
@@ -59,7 +60,10 @@ QUICKSTART = [
         "The lesson with code of your own: `path`, `dls` and `learn` are ready, the rest is "
         "ordinary fastai.",
     ),
-    ("code", "%%train_lesson1 --name my-own\nlearn.fit_one_cycle(1, 5e-3)\nlen(dls.valid_ds)"),
+    (
+        "code",
+        "%%train_lesson1 --name my-own\n# One epoch only, to be quick: too few to learn much.\nlearn.fit_one_cycle(1, 5e-3)\nlen(dls.valid_ds)",
+    ),
 ]
 
 LESSON1 = [
@@ -148,7 +152,7 @@ def execute(book: Any, work: Path, env: dict[str, str]) -> Any:
     client = NotebookClient(
         book, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(work)}}
     )
-    client.execute(env={**os.environ, **home, **env})
+    asyncio.run(client.async_execute(env={**os.environ, **home, **env}))  # closes its own loop
     return book
 
 

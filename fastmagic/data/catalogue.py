@@ -155,7 +155,7 @@ _SETS = (
         pictures=640,  # sample.TRAIN + sample.VALID; a test holds them together
         classes=2,
         split="folders",
-        defaults=LessonDefaults("scratch", "resnet18", 48, 7, 5e-3, 24, "none", "mirror"),
+        defaults=LessonDefaults("scratch", "resnet18", 48, 8, 5e-3, 24, "none", "mirror"),
     ),
     DataSet(
         name="imagenette2-160",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-ARCH, SIZE, BATCH, EPOCHS, RATE = "resnet18", 48, 24, 7, 5e-3
+ARCH, SIZE, BATCH, EPOCHS, RATE = "resnet18", 48, 24, 8, 5e-3
 
 
 def train(folder: Path, seed: int) -> list[float]:
