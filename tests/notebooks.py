@@ -62,7 +62,10 @@ QUICKSTART = [
     ),
     (
         "code",
-        "%%train_lesson1 --name my-own\n# One epoch only, to be quick: too few to learn much.\nlearn.fit_one_cycle(1, 5e-3)\nlen(dls.valid_ds)",
+        "%%train_lesson1 --name my-own\n"
+        "# One epoch only, to be quick: too few to learn much.\n"
+        "learn.fit_one_cycle(1, 5e-3)\n"
+        "len(dls.valid_ds)",
     ),
 ]
 
