@@ -92,6 +92,19 @@ class Stopped(FastMagicError, KeyboardInterrupt):
     """The person pressed stop; what was finished is kept, and the next call goes on from it."""
 
 
+def make_short(error: BaseException, lines: list[str]) -> None:
+    """Make IPython show an error of any kind by these lines; `make_whole` takes it back."""
+    error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
+
+
+def make_whole(error: BaseException) -> None:
+    """Make IPython show an error's whole traceback, ours or the person's."""
+    if isinstance(error, FastMagicError):
+        error.debug = True
+    else:
+        error.__dict__.pop("_render_traceback_", None)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Say which known names are near to a mistyped one; empty where none is.
 

@@ -17,7 +17,7 @@ from IPython.display import display
 from traitlets import Bool, Unicode
 
 from fastmagic import shell as shell_hooks
-from fastmagic.errors import BadInput, FastMagicError, did_you_mean
+from fastmagic.errors import BadInput, did_you_mean, make_whole
 
 MAY_BE_EMPTY = {"train_lesson1"}
 
@@ -172,10 +172,7 @@ class FastMagics(Magics):
             result = call(args)
         except BaseException as error:
             if self.debug:
-                if isinstance(error, FastMagicError):
-                    error.debug = True
-                else:
-                    error.__dict__.pop("_render_traceback_", None)
+                make_whole(error)
             raise
         self.once.shown(result)
         return result

@@ -37,7 +37,11 @@ class Kernel:
                 return reply["content"]["status"], messages
 
     def run(self, code: str, seconds: float = 120) -> tuple[str, list[dict]]:
-        return self.wait(self.send(code), seconds)
+        status, messages = self.wait(self.send(code), seconds)
+        while status == "aborted":  # for a moment after an error a kernel drops what comes in
+            time.sleep(0.2)
+            status, messages = self.wait(self.send(code), seconds)
+        return status, messages
 
     def close(self) -> None:
         self.client.stop_channels()

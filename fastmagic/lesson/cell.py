@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastmagic import errors
+
 CONTEXT = 2
 """Lines shown before the one that failed."""
 
@@ -92,7 +94,7 @@ def parse(
     try:
         tree = ast.parse("\n" * (first_line - 1) + text, filename)
     except SyntaxError as error:
-        make_short(error, [f"SyntaxError: {error.msg}", *_syntax_place(error, lines)])
+        errors.make_short(error, [f"SyntaxError: {error.msg}", *_syntax_place(error, lines)])
         raise
     return Cell(source, filename, tree, source.rstrip().endswith(";"))
 
@@ -134,18 +136,8 @@ def run(
                 display(value)
     except Exception as error:
         if not hasattr(error, "_render_traceback_"):
-            make_short(error, _short_traceback(error))
+            errors.make_short(error, _short_traceback(error))
         raise
-
-
-def make_short(error: BaseException, lines: list[str]) -> None:
-    """Make IPython show an error by these lines; `make_whole` takes it back."""
-    error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
-
-
-def make_whole(error: BaseException) -> None:
-    """Make IPython show an error's whole traceback."""
-    error.__dict__.pop("_render_traceback_", None)
 
 
 def _syntax_place(error: SyntaxError, lines: list[str]) -> list[str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from fastmagic import errors
 from fastmagic.lesson import cell
 
 
@@ -73,7 +74,7 @@ def test_a_syntax_error_points_at_the_place():
 def test_the_whole_traceback_can_be_had_back():
     with pytest.raises(NameError) as caught:
         cell.run(cell.parse("lern"), {})
-    cell.make_whole(caught.value)
+    errors.make_whole(caught.value)
     assert not hasattr(caught.value, "_render_traceback_")
 
 

@@ -151,7 +151,7 @@ def test_a_learner_of_the_persons_own_is_not_replaced_without_a_word(small_folde
     assert "is replaced" not in " ".join(quiet.notes)
 
 
-def test_the_same_seed_gives_the_same_bits_whatever_the_number_of_workers(small_folder):
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(small_folder):
     first, second = train(small_folder), train(small_folder)
     assert first.weights_sha256 == second.weights_sha256
     assert first.folder != second.folder
