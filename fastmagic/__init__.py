@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastmagic.data.get import data_card, get_data
-    from fastmagic.environment.setup import SetupReport, fastai_setup
+    from fastmagic.environment.report import SetupReport
+    from fastmagic.environment.setup import fastai_setup
     from fastmagic.errors import FastMagicError
-    from fastmagic.gpu.check import GpuReport, gpu_check
+    from fastmagic.gpu.check import gpu_check
+    from fastmagic.gpu.report import GpuReport
     from fastmagic.lesson.report import TrainResult
     from fastmagic.lesson.train import train_lesson1
 
@@ -21,8 +23,8 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "FastMagicError": "fastmagic.errors",
-    "GpuReport": "fastmagic.gpu.check",
-    "SetupReport": "fastmagic.environment.setup",
+    "GpuReport": "fastmagic.gpu.report",
+    "SetupReport": "fastmagic.environment.report",
     "TrainResult": "fastmagic.lesson.report",
     "data_card": "fastmagic.data.get",
     "fastai_setup": "fastmagic.environment.setup",

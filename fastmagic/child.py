@@ -1,7 +1,9 @@
 """Put a question to a separate Python process that may crash, hang or talk nonsense.
 
-The answer is one line of JSON behind a mark, so that whatever the libraries print around it does
-not matter. The child has a session of its own: Ctrl-C reaches us, and we end the child.
+The answer is a line of JSON behind a mark, so that whatever the libraries print around it does not
+matter. A child may print it again and again as it learns more: the last line counts, and one that
+crashes or hangs afterwards leaves what it knew. The child has a session of its own: Ctrl-C reaches
+us, and we end the child.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 MARK = "fastmagic-answer:"
+TRACEBACK = "Traceback (most recent call last)"
 TICK_SECONDS = 0.2
 
 Fault = Literal["", "crashed", "hung", "garbage", "not_started"]
@@ -29,7 +32,8 @@ class Answer:
     Attributes
     ----------
     data
-        The JSON object of the marked line; empty where there is a `fault`.
+        The JSON object of the last marked line. Where there is a `fault`, what was known by then;
+        empty where nothing was.
     fault
         Empty, or what went wrong.
     words
@@ -50,7 +54,7 @@ def ask(
     tick: Callable[[float], None] | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Run a command and read its marked line of JSON.
+    """Run a command and read its last marked line of JSON.
 
     Parameters
     ----------
@@ -82,11 +86,12 @@ def ask(
         process = start_process(command, env, stderr=subprocess.PIPE)
     except OSError as error:
         return Answer({}, "not_started", f"The process could not be started: {error}")
-    output = _wait(process, start, limit, tick)
+    stdout, stderr, in_time = _wait(process, start, limit, tick)
     seconds = time.monotonic() - start
-    if output is None:
-        return Answer({}, "hung", f"No answer after {limit:g} s, so it was ended.", seconds)
-    return _read(output[0], output[1], process.returncode, seconds)
+    if not in_time:
+        words = f"No answer after {limit:g} s, so it was ended."
+        return Answer(_data(stdout) or {}, "hung", words, seconds)
+    return _read(stdout, stderr, process.returncode, seconds)
 
 
 def start_process(
@@ -140,7 +145,8 @@ def _wait(
     start: float,
     limit: float,
     tick: Callable[[float], None] | None,
-) -> tuple[str, str] | None:
+) -> tuple[str, str, bool]:
+    """Give what the child wrote, and whether it ended by itself in time."""
     try:
         while True:
             passed = time.monotonic() - start
@@ -148,9 +154,9 @@ def _wait(
                 tick(passed)
             pause = min(TICK_SECONDS, max(limit - passed, 0.01))
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.communicate(timeout=pause)
+                return *process.communicate(timeout=pause), True
             if time.monotonic() - start >= limit:
-                return None
+                return *_last_output(process), False
     finally:
         if process.poll() is None:
             end_process(process)
@@ -159,16 +165,36 @@ def _wait(
                 pipe.close()
 
 
+def _last_output(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """End a child and give what it had written."""
+    end_process(process)
+    try:
+        return process.communicate(timeout=TICK_SECONDS)
+    except subprocess.TimeoutExpired:  # a process that left its group still holds the pipe
+        return "", ""
+
+
 def _read(stdout: str, stderr: str, code: int, seconds: float) -> Answer:
-    marked = [line for line in stdout.splitlines() if line.startswith(MARK)]
-    last = last_lines(stderr or stdout)
+    data = _data(stdout)
+    said = "\n".join(line for line in stdout.splitlines() if not line.startswith(MARK))
+    last = last_lines(stderr or said)
     if code != 0:
-        return Answer({}, "crashed", f"{_ending(code)}{_said(last)}", seconds)
-    with contextlib.suppress(ValueError, IndexError):
-        data = json.loads(marked[-1][len(MARK) :])
-        if isinstance(data, dict):
-            return Answer(data, seconds=seconds)
-    return Answer({}, "garbage", f"It gave no readable answer{_said(last)}", seconds)
+        return Answer(data or {}, "crashed", f"{_ending(code)}{_said(last)}", seconds)
+    if data is None:
+        last = last_lines(stderr or stdout)
+        return Answer({}, "garbage", f"It gave no readable answer{_said(last)}", seconds)
+    return Answer(data, seconds=seconds)
+
+
+def _data(stdout: str) -> dict[str, Any] | None:
+    """Read the last marked line that is whole: a child may die in the middle of one."""
+    for line in reversed(stdout.splitlines()):
+        if line.startswith(MARK):
+            with contextlib.suppress(ValueError):
+                data = json.loads(line[len(MARK) :])
+                if isinstance(data, dict):
+                    return data
+    return None
 
 
 def _ending(code: int) -> str:
@@ -191,6 +217,12 @@ def last_lines(text: str, count: int = 3) -> str:
     --------
     >>> last_lines("one\\n\\ntwo\\nthree\\nfour\\n")
     'two | three | four'
+    >>> last_lines("Traceback (most recent call last):\\n  File \\"x\\"\\nValueError: no")
+    'ValueError: no'
     """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-count:])
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    # Of a Python traceback only its end speaks to a person: the frames are indented.
+    if any(line.startswith(TRACEBACK) for line in lines):
+        said = [line for line in lines if not line.startswith((" ", TRACEBACK))]
+        lines, count = said or lines, 1
+    return " | ".join(line.strip() for line in lines[-count:])

@@ -210,8 +210,8 @@ def duration(seconds: float) -> str:
 
     Examples
     --------
-    >>> duration(0.42), duration(8.4), duration(75), duration(7260)
-    ('0.4 s', '8 s', '1 min 15 s', '2 h 1 min')
+    >>> duration(0.42), duration(8.4), duration(75), duration(7260), duration(7200)
+    ('0.4 s', '8 s', '1 min 15 s', '2 h 1 min', '2 h')
     """
     if seconds < 1:
         return f"{seconds:.1f} s"
@@ -220,7 +220,8 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    minutes = whole % 3600 // 60
+    return f"{whole // 3600} h {minutes} min" if minutes else f"{whole // 3600} h"
 
 
 def size(count: float) -> str:

@@ -39,6 +39,15 @@ class FastMagics(Magics):
     @magic_arguments()
     @argument("--no-probe", action="store_true", help="Do not run a small network on the GPU.")
     @argument("--require", action="store_true", help="Be an error where no GPU can be used.")
+    @argument("--json", action="store_true", help="Print the report as JSON instead.")
+    @argument(
+        "--watch",
+        nargs="?",
+        type=float,
+        const=1.0,
+        metavar="SECONDS",
+        help="Show the GPU live, again every SECONDS (1), until you press stop.",
+    )
     @line_magic
     def gpu_check(self, line: str) -> Any:
         """Say whether training will run here, on which GPU, and if not, why and what to do.
@@ -47,19 +56,48 @@ class FastMagics(Magics):
         """
 
         def call(args: Any) -> Any:
+            if args.watch is not None:
+                return self._watch(args)
             from fastmagic.gpu.check import gpu_check
 
-            return gpu_check(probe=not args.no_probe, require=args.require, show=True)
+            return gpu_check(
+                probe=not args.no_probe, require=args.require, json=args.json, show=True
+            )
 
         return self._serve(FastMagics.gpu_check, line, call)
 
+    def _watch(self, args: Any) -> Any:
+        if args.json or args.require or args.no_probe:
+            raise BadInput(
+                "--watch does not go with the other flags.", "Run %gpu_check --watch by itself."
+            )
+        from fastmagic.gpu.watch import watch
+
+        return watch(args.watch, show=True)
+
     @magic_arguments()
     @argument("--dry-run", action="store_true", help="Show the plan and change nothing.")
+    @argument("--undo", action="store_true", help="Put back what the last set-up changed.")
+    @argument("--torch", metavar="SPEC", help="The PyTorch to have: 2.13.0, cu126 or 2.13.0+cpu.")
+    @argument("--fastai", metavar="SPEC", help="The fastai to have: 2.8.8 or >=2.8.8.")
+    @argument("--upgrade", action="store_true", help="Take the newest fastai that fits.")
+    @argument(
+        "--allow-change",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="A protected package (numpy, torchvision, ...) that may change; may be repeated.",
+    )
     @argument(
         "--torch-index",
         metavar="URL|registry",
         help="Where torch is installed from: the address of an index, or `registry` for pip's own.",
     )
+    @argument("--index-url", metavar="URL", help="The package index; pip's own by default.")
+    @argument("--find-links", metavar="DIR", help="A folder or page with more wheels.")
+    @argument("--installer", default="pip", metavar="pip|uv", help="What installs (pip).")
+    @argument("--restart", action="store_true", help="Restart the kernel where that is needed.")
+    @argument("--json", action="store_true", help="Print the report as JSON instead.")
     @line_magic
     def fastai_setup(self, line: str) -> Any:
         """Plan, install and verify what fastai needs, without breaking what is there.
@@ -70,7 +108,7 @@ class FastMagics(Magics):
         def call(args: Any) -> Any:
             from fastmagic.environment.setup import fastai_setup
 
-            return fastai_setup(dry_run=args.dry_run, torch_index=args.torch_index, show=True)
+            return fastai_setup(show=True, **vars(args))
 
         return self._serve(FastMagics.fastai_setup, line, call)
 

@@ -9,6 +9,7 @@ its own.
 from __future__ import annotations
 
 import configparser
+import math
 import os
 import shutil
 import sys
@@ -16,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from fastmagic import cgroup
 
 Name = Literal["kaggle", "colab", "vscode", "jupyter", "terminal", "script"]
 Front = Literal["notebook", "terminal", "log"]
@@ -43,6 +46,8 @@ class Platform:
         return GPU_OFFERS.get(self.name, "")
 
 
+# The menus as many public notebooks of 2025 and 2026 name them, word for word (the live menus could
+# not be seen). On the P100: https://github.com/Kaggle/kaggle-cli/issues/1151, "Use T4 (or L4)".
 GPU_OFFERS: dict[str, str] = {
     "colab": "Runtime menu > Change runtime type > T4 GPU > Save, then run the notebook again "
     "from the top.",
@@ -151,11 +156,19 @@ def runs_folder(place: Platform) -> Path:
     return root / "fastmagic-runs"
 
 
-def usable_cores() -> int:
+def usable_cores(root: Path = cgroup.ROOT) -> int:
     """Count the processor cores that this process may use.
 
-    A container or `taskset` may allow fewer than the machine has; where the operating system cannot
-    say (macOS, Windows), it is the machine's own count.
+    A container or `taskset` may allow fewer than the machine has: the smaller of the two counts,
+    part of a core as a whole one. Where the operating system cannot say (macOS, Windows), it is the
+    machine's own count.
+
+    Parameters
+    ----------
+    root
+        The folder in which `proc` and `sys` lie; tests hand in a tree of their own.
     """
     ask = getattr(os, "sched_getaffinity", None)
-    return len(ask(0)) if ask else os.cpu_count() or 1
+    cores = len(ask(0)) if ask else os.cpu_count() or 1
+    quota = cgroup.cpu_quota(root)
+    return max(1, cores if quota is None else min(cores, math.ceil(quota)))

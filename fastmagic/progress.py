@@ -1,7 +1,8 @@
 """One progress display for a notebook, a terminal and a log file.
 
 A verb is handed a `View` and tells it what happens: `note` for a line that stays, `bar` for the
-one thing that moves, `row` for a table that grows, `finish` for the result's face. How that looks
+one thing that moves, `row` for a table that grows, `live` for a face that is replaced by the next
+one, `finish` for the result's face. How that looks
 is the view's affair:
 
     NotebookView   one output, updated in place, that becomes the final face; no ipywidgets
@@ -15,6 +16,7 @@ The moving line is written by tqdm's own formatter.
 from __future__ import annotations
 
 import html
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +28,9 @@ from fastmagic.faces import Face, Part, Text
 
 UPDATES_PER_SECOND = 5
 LOG_EVERY_SECONDS = 10
+# To the first column, up, then erase from there to the end of the screen: ECMA-48, CUU and ED, which every
+# terminal that IPython runs in knows.
+UP_AND_CLEAR = "\r\x1b[{}A\x1b[J"
 
 
 class View:
@@ -74,6 +79,13 @@ class View:
             self.head, self.rows, self.table_name = tuple(head), [], name
         self.rows.append(tuple(str(value) for value in values))
         self._row()
+
+    def live(self, face: Face) -> None:
+        """Show a face that the next one replaces; drawn at most five times a second."""
+        now = self._clock()
+        if now - self._drawn >= self._pause():
+            self._drawn = now
+            self._live(face)
 
     def finish(self, face: Face) -> None:
         """End with the result: from here on nothing of the progress is left."""
@@ -128,6 +140,7 @@ class View:
     def _note(self, text: str) -> None: ...
     def _draw_bar(self) -> None: ...
     def _row(self) -> None: ...
+    def _live(self, face: Face) -> None: ...
     def _finish(self, face: Face) -> None: ...
 
 
@@ -186,6 +199,9 @@ class LogView(View):
             self._print(faces.table_line(["-" * width for width in widths], widths))
         self._print(faces.table_line(self.rows[-1], widths))
 
+    def _live(self, face: Face) -> None:
+        self._print(face.text())
+
     def _finish(self, face: Face) -> None:
         self._print(face.text(without=self._tables - {""}))
 
@@ -202,6 +218,7 @@ class TerminalView(LogView):
         super().__init__(stream, clock)
         self._columns = columns
         self._written = 0
+        self._lines = 0  # of the live face that stands there now
 
     def _pause(self) -> float:
         return 1 / UPDATES_PER_SECOND
@@ -217,7 +234,16 @@ class TerminalView(LogView):
             super()._print(line, end="")
             self._written = len(line)
 
+    def _live(self, face: Face) -> None:
+        room = self._columns() - 1  # a line that wraps would be two to go up
+        lines = [line[:room] for line in face.text().splitlines()]
+        self._print("\n".join(lines))
+        self._lines = len(lines)
+
     def _wipe(self) -> None:
+        if self._lines:
+            super()._print(UP_AND_CLEAR.format(self._lines), end="")
+            self._lines = 0
         if self._written:
             super()._print("\r" + " " * self._written + "\r", end="")
             self._written = 0
@@ -277,8 +303,24 @@ class NotebookView(View):
     def _row(self) -> None:
         self._refresh()
 
+    def _live(self, face: Face) -> None:
+        self._show(faces.bundle(face))
+
     def _finish(self, face: Face) -> None:
         self._show(faces.bundle(face))
+
+
+def print_json(data: object, stream: TextIO | None = None) -> None:
+    """Print plain data as JSON: for a program that reads it, instead of a face.
+
+    Examples
+    --------
+    >>> print_json({"verdict": "ready"})
+    {
+      "verdict": "ready"
+    }
+    """
+    print(json.dumps(data, indent=2, ensure_ascii=False), file=stream or sys.stdout, flush=True)
 
 
 def open_view(show: bool | View, title: str, place: platforms.Platform | None = None) -> View:

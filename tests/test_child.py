@@ -34,6 +34,52 @@ def test_a_crash_by_a_signal_names_it():
     assert "SIGSEGV" in answer.words
 
 
+def test_the_last_of_several_answers_counts():
+    text = "print('fastmagic-answer:{\"a\": 1}'); print('fastmagic-answer:{\"a\": 2}')"
+    assert child.ask(script(text), limit=60).data == {"a": 2}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_a_crash_leaves_what_was_known_before_it():
+    text = (
+        "import os, sys\n"
+        "print('fastmagic-answer:{\"a\": 1}', flush=True)\n"
+        "sys.stdout.write('fastmagic-answer:{\"a\": 2')\n"
+        "sys.stdout.flush()\n"
+        "os.kill(os.getpid(), 11)"
+    )
+    answer = child.ask(script(text), limit=60)
+    assert (answer.fault, dict(answer.data)) == ("crashed", {"a": 1})
+    assert "fastmagic-answer" not in answer.words
+
+
+def test_a_hang_leaves_what_was_known_before_it():
+    text = "import time; print('fastmagic-answer:{\"a\": 1}', flush=True); time.sleep(60)"
+    answer = child.ask(script(text), limit=2)
+    assert (answer.fault, dict(answer.data)) == ("hung", {"a": 1})
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs sessions")
+def test_a_hang_whose_own_child_keeps_the_pipe_still_ends(tmp_path):
+    free, late = tmp_path / "free", tmp_path / "late"
+    escaped = (
+        "import pathlib, time\n"
+        "end = time.monotonic() + 30\n"
+        f"while not pathlib.Path({str(free)!r}).exists() and time.monotonic() < end:\n"
+        "    time.sleep(0.05)\n"
+        f"time.monotonic() < end or pathlib.Path({str(late)!r}).touch()"
+    )
+    text = (
+        "import subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, '-c', {escaped!r}], start_new_session=True)\n"
+        "time.sleep(60)"
+    )
+    answer = child.ask(script(text), limit=1)
+    free.touch()
+    assert answer.fault == "hung"
+    assert not late.exists()
+
+
 def test_a_hang_ends_at_the_limit():
     start = time.monotonic()
     answer = child.ask(script("import time; time.sleep(60)"), limit=0.5)

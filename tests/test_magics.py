@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from fastmagic import magics
@@ -194,3 +196,17 @@ def test_an_error_stops_the_cell(loaded):
 def test_a_cell_magic_with_nothing_below_becomes_a_line_magic(cell, line):
     transform = shell_hooks.EmptyCell(magics.MAY_BE_EMPTY)
     assert "".join(transform(cell.splitlines(keepends=True))) == line
+
+
+def test_gpu_check_json_prints_the_report_and_nothing_else(shell, capsys):
+    shell.run_line_magic("load_ext", "fastmagic")
+    capsys.readouterr()
+    report = shell.run_line_magic("gpu_check", "--no-probe --json")
+    assert json.loads(capsys.readouterr().out) == report.to_dict()
+
+
+@pytest.mark.parametrize("line", ["--watch 1 --json", "--watch --require", "--watch 0"])
+def test_a_live_view_that_makes_no_sense_is_refused_at_once(shell, line):
+    shell.run_line_magic("load_ext", "fastmagic")
+    with pytest.raises(BadInput):
+        shell.run_line_magic("gpu_check", line)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import types
 
 import pytest
@@ -91,3 +92,18 @@ def test_no_shell_runs_where_ipython_was_never_imported(monkeypatch):
 
 def test_at_least_one_core_is_usable():
     assert platforms.usable_cores() >= 1
+
+
+@pytest.mark.parametrize(("quota", "all_cores"), [("50000", False), ("9900000", True)])
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux only")
+def test_the_smaller_of_affinity_and_quota_counts(tmp_path, quota, all_cores):
+    files = {
+        "proc/self/cgroup": "0::/",
+        "proc/self/mountinfo": "31 23 0:28 / /cg rw - cgroup2 cgroup2 rw",
+        "cg/cpu.max": f"{quota} 100000",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    cores = len(os.sched_getaffinity(0)) if all_cores else 1
+    assert platforms.usable_cores(tmp_path) == cores

@@ -1,4 +1,8 @@
-"""Known failures of pip and of a broken installation, in plain words with a remedy."""
+"""Known texts of a broken installation: what each means, and what to do.
+
+What pip and uv themselves say when they fail is in `words.py`; here is what Python, torch, fastai
+and their friends say when they are imported and tried.
+"""
 
 from __future__ import annotations
 
@@ -8,106 +12,158 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Signature:
-    """A text that a failure is known by, its cause, and what to do."""
+    """A text that a failure is known by, its cause, what to do, and where it is reported.
+
+    The named groups of the pattern may stand in the cause and the remedy.
+    """
 
     pattern: str
     cause: str
     remedy: str
+    source: str
 
 
-AGAIN = "Run %fastai_setup again."
+AGAIN = "then run %fastai_setup again"
+RESTART = "Restart the kernel"
 
-# The texts are pip's own (https://github.com/pypa/pip, src/pip/_internal/exceptions.py and
-# wheel_builder.py) and those of the issues named beside them. The first that matches counts.
-SIGNATURES = (
+FASTAI = (
     Signature(
-        r"externally-managed-environment",
-        "This Python belongs to the operating system, which does not let pip change it (PEP 668).",
-        "Make an environment of your own (python -m venv lesson), activate it, install fastmagic "
-        "there and run %fastai_setup again.",
-    ),
-    Signature(
-        r"No module named pip",
-        "This Python has no pip.",
-        "Run python -m ensurepip --upgrade in a terminal, then %fastai_setup again.",
-    ),
-    Signature(
-        r"no such option: --(report|dry-run)",
-        "This pip is too old to say beforehand what it would change.",
-        "Run %pip install --upgrade pip, then %fastai_setup again.",
-    ),
-    Signature(
-        r"No space left on device|Errno 28",
-        "The disk is full.",
-        "Free some gigabytes (pip cache purge frees pip's own), then run %fastai_setup again.",
-    ),
-    Signature(
-        r"ResolutionImpossible|conflicting dependencies|The user requested \(constraint\)",
-        "No version of the wanted packages fits what is installed here, and what is installed is "
-        "not changed.",
-        "Try it in a new environment (python -m venv lesson), or on Colab.",
-    ),
-    Signature(
-        r"THESE PACKAGES DO NOT MATCH THE HASHES",
-        "A downloaded package is not what the index promised.",
-        "Run %pip cache purge, then %fastai_setup again; if it stays, tell the index's owner.",
-    ),
-    Signature(
-        r"Temporary failure in name resolution|getaddrinfo failed|NewConnectionError|"
-        r"Name or service not known|Network is unreachable|ConnectTimeoutError|ReadTimeoutError|"
-        r"Failed to establish a new connection|ProxyError",
-        "The package index could not be reached.",
-        "Check the internet connection (Kaggle: Settings > Internet > on), then run %fastai_setup "
-        "again.",
-    ),
-    Signature(
-        r"No matching distribution found",
-        "The package index has no version that fits this Python.",
-        "Check the internet connection and that this Python is one that PyTorch supports.",
-    ),
-    Signature(
-        r"Permission denied|Read-only file system|Errno 13|Errno 30",
-        "The folder of this Python's packages cannot be written.",
-        "Make an environment of your own (python -m venv lesson), activate it, install fastmagic "
-        "there and run %fastai_setup again.",
-    ),
-    Signature(
-        r"Failed building wheel|subprocess-exited-with-error|metadata-generation-failed",
-        "A package had to be built here and that failed; there is no ready wheel for this Python.",
-        "Use a Python that has wheels (3.10 to 3.13), in a new environment.",
-    ),
-    Signature(
-        r"operator torchvision::nms does not exist",
-        "torchvision belongs to another build of PyTorch than the one that is installed.",
-        "Remove it with %pip uninstall -y torchvision and run %fastai_setup again: it takes the "
-        "matching one.",
-    ),
-    Signature(  # https://github.com/fastai/fastai/issues/4154
         r"'list' object has no attribute 'starmap'",
-        "This fastai is older than the fastcore beside it.",
-        "Run %pip install --upgrade fastai, then %fastai_setup again.",
-    ),
-    Signature(  # https://github.com/beartype/plum/issues/317
-        r"__doc__'? is read-only",
-        "fastai cannot be imported with plum-dispatch 2.10.0.",
-        'Run %pip install "plum-dispatch<2.10", then %fastai_setup again.',
-    ),
-    Signature(  # https://github.com/numpy/numpy/issues/18709
-        r"numpy\.dtype size changed|compiled using NumPy 1\.x",
-        "A package was built for another numpy than the one that is installed.",
-        "On Colab and Kaggle start a new session; elsewhere make a new environment.",
+        "This fastai is older than the fastcore beside it: before 2.8.8 it needs fastcore 1.",
+        f'Run %pip install "fastai>=2.8.8", on Kaggle %pip install "fastcore<2", {AGAIN}.',
+        "https://github.com/fastai/fastai/issues/4154",
     ),
     Signature(
-        r"libSM\.so\.6|libGL\.so\.1",
-        "OpenCV (cv2) misses a library of the operating system.",
+        r"NameError: name 'star' is not defined",
+        "This fastai is newer than the fastcore beside it: since 2.8.8 it needs fastcore 2.",
+        f'Run %pip install "fastcore>=2.2.22", on Kaggle %pip install "fastai<2.8.8", {AGAIN}.',
+        "https://github.com/fastai/fastai/issues/4154",
+    ),
+    Signature(
+        r"__doc__'? is read-only|__doc__[^\n]{0,40}read-only",
+        "fastai cannot be imported with plum-dispatch 2.10.0.",
+        f'Run %pip install "plum-dispatch<2.10", {AGAIN}.',
+        "https://github.com/beartype/plum/issues/317",
+    ),
+    Signature(
+        r"cannot pickle '_thread\.RLock' object",
+        "A learner cannot be exported with plum-dispatch 2.10.1.",
+        f'Run %pip install "plum-dispatch<2.10", {AGAIN}.',
+        "https://github.com/beartype/plum/issues/322",
+    ),
+    Signature(
+        r"mtime_policy\(\)",
+        "This python-fasthtml, which fastai's progress bar needs, wants a newer fastcore.",
+        'Run %pip install "python-fasthtml<0.14.6" (where fastcore is 1) or '
+        f'%pip install "fastcore>=2.2.22", {AGAIN}.',
+        "https://github.com/AnswerDotAI/fastcore/issues/850",
+    ),
+    Signature(
+        r"No module named 'fastai\.(?P<part>[\w.]+)'",
+        "There is a fastai without fastai.{part}: an old fastai 1, or the kernel still runs the "
+        "one from before an installation.",
+        f"{RESTART}; if it stays, run %fastai_setup --upgrade.",
+        "https://github.com/fastai/fastbook/issues/460",
+    ),
+)
+
+TORCH = (
+    Signature(
+        r"operator torchvision::nms does not exist|Couldn't load custom C\+\+ ops",
+        "torchvision belongs to another build of PyTorch than the one that is installed.",
+        "Run %fastai_setup --allow-change torchvision: it takes the one that belongs to it.",
+        "https://github.com/pytorch/vision/issues/8985",
+    ),
+    Signature(
+        r"compiled with different CUDA major versions",
+        "torchvision is built for another CUDA than the PyTorch that is installed.",
+        "Run %fastai_setup --allow-change torchvision: it takes the one that belongs to it.",
+        # torchvision/extension.py, _check_cuda_version
+        "https://github.com/pytorch/vision/blob/main/torchvision/extension.py",
+    ),
+    Signature(
+        r"no kernel image is available for execution on the device|cudaErrorNoKernelImageForDevice",
+        "This PyTorch has no kernels for this GPU: the card is too old or too new for the build.",
+        "Run %gpu_check: it names the card and a build that has them. On Kaggle take GPU T4 x2.",
+        "https://github.com/Kaggle/docker-python/issues/1546",
+    ),
+    Signature(
+        r"CUDA capability (?P<sm>sm_\d+) is not compatible with the current PyTorch",
+        "This PyTorch has no kernels for this GPU ({sm}).",
+        "Run %gpu_check: it names the card and a build that has them. On Kaggle take GPU T4 x2.",
+        "https://github.com/Kaggle/docker-python/issues/1546",
+    ),
+    Signature(
+        r"which is of (?:compute|cuda) capability (?:\(CC\) )?(?P<cc>\d+\.\d+)",
+        "This PyTorch has no kernels for this GPU (compute capability {cc}).",
+        "Run %gpu_check: it names the card and a build that has them. On Kaggle take GPU T4 x2.",
+        "https://github.com/Kaggle/docker-python/issues/1546",
+    ),
+    Signature(
+        r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory|"
+        r"CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED",
+        "The GPU's memory is full, often with what another notebook still holds.",
+        "Run %gpu_check to see who holds it; shut down other notebooks and restart this kernel.",
+        "https://github.com/pytorch/pytorch/issues/20123",
+    ),
+    Signature(
+        r"DefaultCPUAllocator: (?:can't allocate|not enough) memory",
+        "The computer's memory is full.",
+        "Close other notebooks and programs and restart this kernel; smaller batches need less.",
+        "https://github.com/pytorch/pytorch/pull/20618",
+    ),
+    Signature(
+        r"DataLoader worker \(pid[^)]*\)[^\n]* killed by signal: Bus error",
+        "A worker that loads pictures ran out of shared memory (/dev/shm).",
+        "Make the DataLoaders with num_workers=0, or start the container with --shm-size=2g.",
+        "https://github.com/fastai/fastai/issues/931",
+    ),
+)
+
+AROUND = (
+    Signature(
+        r"numpy\.(?:dtype|ndarray) size changed|compiled using NumPy 1\.x",
+        "A package was built for another numpy than the one that is installed.",
+        "On Colab and Kaggle start a new session; elsewhere restart the kernel, and if it stays, "
+        "make a new environment (python -m venv lesson).",
+        "https://github.com/numpy/numpy/issues/11628",
+    ),
+    Signature(
+        r"(?P<owner>[\w.-]+ \S+) (?:has requirement|requires) torch(?P<spec>\S*), "
+        r"but you(?:'ll)? have torch (?P<torch>\S+)",
+        "{owner} was made for PyTorch {spec}, and {torch} is installed; fastai does not need it.",
+        "If you do not use it, remove it with %pip uninstall; else start a new session, which has "
+        "the old pair again.",
+        "https://github.com/fastai/fastbook/issues/424",
+    ),
+    Signature(
+        r"File not found: `?(?P<file>/backend-container/[^\s`]+)",
+        "Colab tells uv about a file that is not there: {file}.",
+        "Run %env UV_CONSTRAINT= and %env UV_BUILD_CONSTRAINT=, or use pip: "
+        "%fastai_setup --installer pip.",
+        "https://github.com/googlecolab/colabtools/issues/5237",
+    ),
+    Signature(
+        r"(?P<file>lib(?:SM|GL|Xext|Xrender|gthread-2\.0|ICE)\.so\.\d+): cannot open shared object",
+        "OpenCV (cv2) misses a library of the operating system: {file}.",
         "Run !apt-get install -y libsm6 libgl1, or %pip install opencv-python-headless.",
+        "https://github.com/opencv/opencv-python/issues/370",
+    ),
+    Signature(
+        r"No space left on device|Errno 28\b",
+        "The disk is full.",
+        "Free some gigabytes (%pip cache purge frees pip's own), then try again.",
+        "https://docs.python.org/3/library/errno.html#errno.ENOSPC",
     ),
     Signature(
         r"No module named '(?P<module>[\w.]+)'",
         "A package that fastai needs is missing: {module}.",
-        AGAIN,
+        "Run %fastai_setup again; if it stays, install it with %pip install and tell fastmagic.",
+        "https://docs.python.org/3/library/exceptions.html#ModuleNotFoundError",
     ),
 )
+
+SIGNATURES = (*FASTAI, *TORCH, *AROUND)  # the first that matches counts
 
 
 def diagnose(text: str) -> tuple[str, str] | None:
@@ -116,7 +172,7 @@ def diagnose(text: str) -> tuple[str, str] | None:
     Parameters
     ----------
     text
-        What pip or the failing program wrote.
+        What the failing program wrote.
 
     Examples
     --------
@@ -128,5 +184,6 @@ def diagnose(text: str) -> tuple[str, str] | None:
     for signature in SIGNATURES:
         match = re.search(signature.pattern, text)
         if match:
-            return signature.cause.format(**match.groupdict()), signature.remedy
+            found = {name: words or "" for name, words in match.groupdict().items()}
+            return signature.cause.format(**found), signature.remedy.format(**found)
     return None

@@ -7,10 +7,12 @@ would cost half a second.
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -39,6 +41,12 @@ PINNED = (
     "traitlets",
     "jupyter-client",
     "jupyter-core",
+    "jupyter-server",
+    "jupyterlab",
+    "notebook",
+    "ipywidgets",
+    "pyzmq",
+    "tornado",
 )
 """What an installation never changes where it is there: the torch that works, and the kernel."""
 
@@ -68,7 +76,10 @@ class Inventory:
     installed
         Canonical name to version, of the packages that matter.
     requires
-        Canonical name to declared requirements, of fastai's family.
+        Canonical name to declared requirements, of fastai's family and torchvision.
+    builds
+        What torch and torchvision call themselves in their `version.py`: pip's own builds have
+        their label only there ("0.29.2+cu132").
     torch_cuda
         The CUDA that torch was built for; None for a CPU build or without torch.
     driver
@@ -83,6 +94,7 @@ class Inventory:
 
     installed: Mapping[str, str]
     requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    builds: Mapping[str, str] = field(default_factory=dict)
     torch_cuda: str | None = None
     driver: str | None = None
     capability: tuple[int, int] | None = None
@@ -104,16 +116,19 @@ def look(interpreter: Interpreter, place: platforms.Platform | None = None) -> I
     """
     found = {name: _find(name, interpreter.paths) for name in (*FAMILY, *PINNED)}
     here = {name: dist for name, dist in found.items() if dist is not None}
-    requires = {name: tuple(here[name].requires or ()) for name in FAMILY if name in here}
-    for name in _named_in(requires):
+    family = {name: tuple(here[name].requires or ()) for name in FAMILY if name in here}
+    for name in _named_in(family):
         if name not in found and (dist := _find(name, interpreter.paths)) is not None:
             here[name] = dist
+    if "torchvision" in here:
+        family["torchvision"] = tuple(here["torchvision"].requires or ())
     torch = torch_support.installed(interpreter.paths)
-    cards = nvml.look()
+    cards = nvml.look(processes=False)
     capabilities = [card.capability for card in cards.cards if card.capability]
     return Inventory(
         installed={name: dist.version for name, dist in here.items()},
-        requires=requires,
+        requires=family,
+        builds=_builds(here),
         torch_cuda=torch.cuda if torch else None,
         driver=cards.driver,
         capability=min(capabilities, default=None),
@@ -122,6 +137,22 @@ def look(interpreter: Interpreter, place: platforms.Platform | None = None) -> I
         machine=platform.machine(),
         place=(place or platforms.where()).name,
     )
+
+
+def _builds(here: Mapping[str, metadata.Distribution]) -> dict[str, str]:
+    """Read `version.py` of torch and torchvision as text: importing them takes seconds."""
+    found = {}
+    for name in ("torch", "torchvision"):
+        if name not in here:
+            continue
+        try:
+            source = Path(str(here[name].locate_file(f"{name}/version.py"))).read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        said = re.search(r"^__version__\b[^=\n]*=\s*['\"]([^'\"]+)['\"]", source, re.MULTILINE)
+        if said:
+            found[name] = said[1]
+    return found
 
 
 def _find(name: str, paths: Sequence[str] | None) -> metadata.Distribution | None:

@@ -1,228 +1,186 @@
 """pip, run as a program: what it would do, and doing it.
 
-Always as an argument list, never through a shell; its output goes to a log file, and one line of it
-moves on the screen.
+A dry run changes nothing, but pip downloads in it what it would install (seen with 23.2 to 26.3):
+the progress line counts those bytes too, and the installation then takes them from pip's cache.
 """
 
 from __future__ import annotations
 
 import json
-import queue
 import re
-import subprocess
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from packaging.utils import canonicalize_name
 
-from fastmagic.child import end_process, last_lines, start_process
-from fastmagic.environment import diagnosis
+from fastmagic import child
+from fastmagic.environment import network, words
+from fastmagic.environment.installer import Chosen, Installer, Patience, Source
 from fastmagic.environment.plan import Plan
+from fastmagic.environment.running import Heard, Outcome, redacted
 from fastmagic.errors import SetupError
 
-PATIENCE = 5.0  # seconds in which an interrupted pip puts back what it has half replaced
-TICK_SECONDS = 0.2
-QUIET = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PYTHONUNBUFFERED": "1"}
+__all__ = ["Chosen", "Patience", "Pip", "Source"]
 
-Tell = Callable[[str, float, float | None, str], None]
-"""Moves the progress line: label, done, total, unit (`View.bar`)."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where packages come from.
-
-    Attributes
-    ----------
-    index_url
-        The package index; None for pip's own setting, "" for none at all.
-    find_links
-        A folder or page with wheels.
-    """
-
-    index_url: str | None = None
-    find_links: str | None = None
-
-    def options(self) -> list[str]:
-        """Give pip's options for it."""
-        options: list[str] = []
-        if self.index_url is not None:
-            options += ["--index-url", self.index_url] if self.index_url else ["--no-index"]
-        return [*options, "--find-links", self.find_links] if self.find_links else options
+FIRST_WITH_REPORT = (22, 2)  # https://pip.pypa.io/en/stable/news/#v22-2
+FIRST_WITH_BYTES = (24, 1)  # --progress-bar=raw: https://pip.pypa.io/en/stable/news/#v24-1
+VERSION_SECONDS = 30.0
+SLOWEST = 100_000  # bytes a second: where pip tells no bytes, a download may be silent this long
+LONG_SILENCE = 1800.0  # seconds: unpacking PyTorch's gigabytes, or a build, on a slow disk
 
 
-class Pip:
-    """One Python's pip, writing to one log.
-
-    Parameters
-    ----------
-    executable
-        The Python whose packages are changed.
-    log
-        The file that gets pip's whole output.
-    source
-        Where packages come from.
-    tell
-        Moves the progress line.
-    """
-
-    def __init__(
-        self, executable: str, log: Path, source: Source, tell: Tell = lambda *_: None
-    ) -> None:
-        self._executable = executable
-        self._log = log
-        self._source = source
-        self._tell = tell
-
-    def resolve(self, plan: Plan) -> dict[str, str]:
-        """Ask pip's own resolver what the plan comes to; changes nothing.
-
-        Returns
-        -------
-        dict
-            Canonical name to version, of everything that would be installed or changed.
-
-        Raises
-        ------
-        SetupError
-            When pip finds no solution.
-        """
-        with tempfile.TemporaryDirectory(prefix="fastmagic-") as folder:
-            report = Path(folder) / "report.json"
-            extra = ["--dry-run", "--report", str(report)]
-            gentle = (*plan.pins, *plan.friends)
-            code, output = self._install(plan, gentle, extra, folder, "Asking pip")
-            if code != 0 and plan.friends and _is_conflict(output):
-                code, output = self._install(plan, plan.pins, extra, folder, "Asking pip")
-            if code != 0:
-                raise self._failure("pip found no way to install this", output)
-            return _read_report(report)
-
-    def install(self, plan: Plan, versions: Mapping[str, str]) -> None:
-        """Install exactly what `resolve` found.
-
-        Raises
-        ------
-        SetupError
-            When pip fails; it says what happened in plain words and where the log is.
-        """
-        exact = tuple(f"{name}=={version}" for name, version in versions.items())
-        with tempfile.TemporaryDirectory(prefix="fastmagic-") as folder:
-            code, output = self._install(plan, (*plan.pins, *exact), [], folder, "Installing")
-        if code != 0:
-            raise self._failure("The installation failed", output)
-
-    def _install(
-        self, plan: Plan, constraints: Sequence[str], extra: Sequence[str], folder: str, label: str
-    ) -> tuple[int, str]:
-        held = Path(folder) / "constraints.txt"
-        held.write_text("".join(f"{line}\n" for line in dict.fromkeys(constraints)), "utf-8")
-        index = ["--extra-index-url", plan.index] if plan.index else []
-        command = [
-            *(self._executable, "-m", "pip", "install", "--progress-bar", "off"),
-            *("--retries", "2", "--timeout", "15", "--constraint", str(held)),
-            *self._source.options(),
-            *index,
-            *extra,
-            *plan.requirements,
-        ]
-        return self._run(command, label)
-
-    def _run(self, command: Sequence[str], label: str) -> tuple[int, str]:
-        lines: list[str] = []
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("a", encoding="utf-8") as log:
-            log.write(f"$ {' '.join(command)}\n")
-            try:
-                process = start_process(command, QUIET, subprocess.STDOUT)
-            except OSError as error:
-                return 127, str(error)
-            try:
-                self._follow(process, label, lines, log)
-            finally:
-                end_process(process, PATIENCE)
-                if process.stdout:
-                    process.stdout.close()
-        return process.returncode, "".join(lines)
-
-    def _follow(
-        self, process: subprocess.Popen[str], label: str, lines: list[str], log: TextIO
-    ) -> None:
-        """Move the line while pip talks; a thread reads, so that an interrupt gets through."""
-        said: queue.Queue[str | None] = queue.Queue()
-        stdout = process.stdout
-        assert stdout is not None
-
-        def read() -> None:
-            for line in stdout:
-                said.put(line)
-            said.put(None)
-
-        threading.Thread(target=read, daemon=True).start()
-        start, words = time.monotonic(), label
-        while True:
-            self._tell(words, round(time.monotonic() - start), None, " s")
-            try:
-                line = said.get(timeout=TICK_SECONDS)
-            except queue.Empty:
-                continue
-            if line is None:
-                process.wait()
-                return
-            lines.append(line)
-            log.write(line)
-            words = _doing(line, label) or words
-
-    def _failure(self, what: str, output: str) -> SetupError:
-        known = diagnosis.diagnose(output)
-        where = f" pip's whole output is in {self._log}."
-        if known:
-            return SetupError(f"{what}: {known[0]}", known[1] + where)
-        errors = [line for line in output.splitlines() if line.startswith("ERROR")]
-        words = last_lines("\n".join(errors) or output)
-        return SetupError(f"{what}. pip says: {words}", f"Read the log, then try again.{where}")
+# pip refuses an externally managed Python itself, but not in a dry run. It needs importing alone.
+_ASK = """
+import json, os, sys, sysconfig, pip
+marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
+managed = sys.prefix == getattr(sys, "base_prefix", sys.prefix) and os.path.isfile(marker)
+print("fastmagic-answer:" + json.dumps({"pip": pip.__version__, "managed": managed}))
+"""
 
 
-def _doing(line: str, label: str) -> str:
-    """Make a short label of a line of pip's; empty where it tells nothing new.
+class Pip(Installer):
+    """One Python's pip; `Installer` says what it does.
 
     Examples
     --------
-    >>> _doing("  Downloading torch-2.15.0-cp311-x86_64.whl (190.2 MB)", "Installing")
+    >>> Pip("python", Path("pip.log"), Source(index_url="")).title
+    'pip'
+    """
+
+    title = "pip"
+    _version: tuple[int, ...] | None = None
+
+    def _check(self) -> None:
+        if self._version is None:
+            self._version = self._find_version()
+        if self._version < FIRST_WITH_REPORT:
+            now = ".".join(map(str, self._version))
+            raise SetupError(
+                f"This pip is too old to say beforehand what it would change: it is {now}, and "
+                "22.2 is the first that can.",
+                "Run %pip install --upgrade pip (in a terminal: python -m pip install --upgrade "
+                "pip), then %fastai_setup again.",
+            )
+
+    def _find_version(self) -> tuple[int, ...]:
+        answer = child.ask((self._executable, "-c", _ASK), VERSION_SECONDS)
+        if answer.data.get("managed") and not network.pip_settings().breaks_system:
+            raise SetupError(*words.explain(["error: externally-managed-environment"]))
+        found = re.match(r"\d+(\.\d+)*", str(answer.data.get("pip", "")))
+        if not found:
+            raise SetupError(*words.explain([answer.words]))
+        return tuple(int(part) for part in found[0].split("."))
+
+    def _command(self, folder: Path, dry: bool) -> list[str]:
+        has_bytes = (self._version or ()) >= FIRST_WITH_BYTES
+        asked = ["--dry-run", "--report", str(folder / "report.json")] if dry else []
+        return [
+            *(self._executable, "-m", "pip", "install"),
+            *("--progress-bar", "raw" if has_bytes else "off"),
+            *("--retries", str(self._patience.retries), "--timeout", str(self._patience.timeout)),
+            *asked,
+        ]
+
+    def _environment(self, folder: Path) -> dict[str, str]:
+        own = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_NO_COLOR": "1"}
+        return {**super()._environment(folder), **own}
+
+    def _hear(self, line: str) -> Heard:
+        return hear(line, (self._version or ()) >= FIRST_WITH_BYTES)
+
+    def _ask_why(self, plan: Plan, outcome: Outcome, folder: Path) -> tuple[str, ...]:
+        """Ask once more for the one package that no index has, to learn what the index answered.
+
+        pip tells that its own log alone, and that log has 30 MB for fastai with all it needs.
+        """
+        named = re.search(r"requirement ([\w.-]+).*\(from versions: none\)", outcome.text)
+        if not named:
+            return ()
+        report = folder / "why.log"
+        command = [
+            *(self._executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--progress-bar"),
+            *("off", "--ignore-installed", "--retries", "0"),
+            *("--timeout", str(self._patience.timeout), "--log", str(report)),
+            *self._source.options(),
+            *self._index_options(plan),
+            named[1],
+        ]
+        self._run(command, "Asking why", folder)
+        try:
+            lines = report.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        except OSError:
+            return ()
+        told = [line.partition(" ")[2] for line in lines if "Could not fetch URL" in line]
+        with self._log.open("a", encoding="utf-8") as log:
+            log.writelines(map(redacted, told))
+        return tuple(told)
+
+    def _read(self, outcome: Outcome, folder: Path) -> tuple[Chosen, ...]:
+        del outcome
+        return read_report(folder / "report.json")
+
+
+def hear(line: str, has_bytes: bool = True) -> Heard:
+    """Say what a line of pip's means.
+
+    Parameters
+    ----------
+    line
+        As pip wrote it.
+    has_bytes
+        Whether this pip tells its progress; otherwise a download is silent until its end.
+
+    Examples
+    --------
+    >>> hear("  Downloading torch-2.15.0-cp311-x86_64.whl (190.2 MB)").label
     'Downloading torch (190.2 MB)'
-    >>> _doing("Installing collected packages: fastcore, fastai", "Installing")
+    >>> hear("Progress 262144 of 1048576").done
+    262144
+    >>> hear("Installing collected packages: fastcore, fastai").label
     'Installing 2 packages'
     """
     text = line.strip()
-    fetched = re.match(r"(?:Downloading|Using cached) (\S+?)(?:\.metadata)? (\([^)]*\))", text)
-    if fetched and fetched[1].endswith((".whl", ".gz")) and ".metadata" not in text:
+    if moved := re.fullmatch(r"Progress (\d+) of (\d+)", text):
+        return Heard(done=int(moved[1]), total=int(moved[2]) or None, quiet=True)
+    fetched = re.match(r"Downloading (\S+) \(([\d.]+ ?[kMG]?)(?:B|bytes)\)", text)
+    if fetched and not fetched[1].endswith(".metadata"):
         name = fetched[1].rsplit("/", 1)[-1].split("-")[0]
-        return f"Downloading {name} {fetched[2]}"
+        slack = 0.0 if has_bytes else _bytes(fetched[2]) / SLOWEST
+        return Heard(f"Downloading {name} {text[text.rindex('(') :]}", slack=slack)
     if text.startswith("Installing collected packages:"):
-        return f"Installing {text.count(',') + 1} packages"
+        count = text.count(",") + 1
+        label = f"Installing {count} package{'s' * (count != 1)}"
+        return Heard(label, slack=LONG_SILENCE, settling=True)
+    if built := re.match(r"Building wheel for ([\w.-]+) .*started", text):
+        return Heard(f"Building {built[1]}", slack=LONG_SILENCE)
     collected = re.match(r"Collecting ([\w.-]+)", text)
-    return f"{label}: {collected[1]}" if collected else ""
+    return Heard(f"Looking at {collected[1]}") if collected else Heard()
 
 
-def _is_conflict(output: str) -> bool:
-    return any(
-        word in output for word in ("ResolutionImpossible", "onflict", "No matching distribution")
-    )
+def _bytes(text: str) -> float:
+    scale = {"k": 1e3, "M": 1e6, "G": 1e9}
+    return float(text.rstrip(" kMG")) * scale.get(text[-1:], 1.0)
 
 
-def _read_report(report: Path) -> dict[str, str]:
-    # https://pip.pypa.io/en/stable/reference/installation-report/
+def read_report(report: Path) -> tuple[Chosen, ...]:
+    """Read pip's installation report (https://pip.pypa.io/en/stable/reference/installation-report).
+
+    Raises
+    ------
+    SetupError
+        When it is missing or not in that format.
+    """
     try:
         entries = json.loads(report.read_text(encoding="utf-8"))["install"]
-        found = [(entry["metadata"]["name"], entry["metadata"]["version"]) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return tuple(
+            Chosen(
+                canonicalize_name(str(entry["metadata"]["name"])),
+                str(entry["metadata"]["version"]),
+                url=str(entry.get("download_info", {}).get("url", "")),
+            )
+            for entry in entries
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SetupError(
-            f"pip's report could not be read: {error}.",
+            f"pip's report could not be read: {redacted(str(error))}.",
             "Run %pip install --upgrade pip, then %fastai_setup again.",
         ) from None
-    return {canonicalize_name(str(name)): str(version) for name, version in found}

@@ -1,34 +1,56 @@
 """What to install and why: plain data in, a plan out; nothing here touches the machine.
 
-The rule of the house: what works is kept. A torch that is there is never replaced, and fastai is
-chosen to fit it.
+The rule of the house: what works is kept. A torch that is there is never replaced unless a flag
+asks for it, and fastai is chosen to fit it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
 
 from fastmagic.environment.inventory import FAMILY, PINNED, Inventory, read_requirement
+from fastmagic.environment.known_bad import (
+    BadPair,
+    cap_of,
+    first_fastai_for,
+    known_bad,
+)
+from fastmagic.environment.torch_builds import fits
+from fastmagic.environment.torch_plan import Offer, TorchPlan, Want, index_for, plan_torch
+from fastmagic.environment.wishes import (
+    OLDEST_FASTAI,
+    TORCH_PARTS,
+    Wishes,
+    read_allowed,
+    read_fastai,
+    read_torch,
+)
 
-TORCH_WHEELS = "https://download.pytorch.org/whl"
-REGISTRY = "registry"
-OLDEST_FASTAI = "fastai>=2.8"
+__all__ = ["TORCH_PARTS", "Offer", "Plan", "Row", "Wishes", "known_bad", "make_plan"]
+
+# Whatever is installed, these hold: fastai's own newest releases declare the same.
+ALWAYS = ("plum-dispatch<2.10",)
+# Kaggle's own list of packages asks for it: https://github.com/Kaggle/docker-python, file
+# kaggle_requirements.txt.
+KAGGLE = ("fastcore<2",)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a plan: a package, what it is now, what it will be, and why."""
+    """One line of a plan: a package, what it is now, what it will be, and why.
+
+    `size` is the download in bytes; None before pip has resolved the plan, or where it is not told.
+    """
 
     package: str
     now: str | None
     then: str
     why: str
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +73,18 @@ class Plan:
         The additional wheel index, or None.
     label
         The build label that torch and torchvision must have ("cpu", "cu126"), or empty.
+    free
+        Protected packages that may change, because a flag asks for it.
+    blocked
+        Why nothing can be planned; empty where something can. `offers` says what may be run.
+    warnings
+        What is not well and is left as it is.
+    offers
+        Lines that the person may run instead, or besides.
+    why_index
+        Why `index` is needed.
+    otherwise
+        Lines that may be run where `index` cannot be reached.
     """
 
     sentence: str
@@ -60,203 +94,232 @@ class Plan:
     friends: tuple[str, ...] = ()
     index: str | None = None
     label: str = ""
+    free: tuple[str, ...] = ()
+    blocked: str = ""
+    warnings: tuple[str, ...] = ()
+    offers: tuple[Offer, ...] = ()
+    why_index: str = ""
+    otherwise: tuple[Offer, ...] = ()
 
     @property
     def nothing_to_do(self) -> bool:
         """Whether everything is there already."""
-        return not self.requirements
+        return not self.requirements and not self.blocked
 
 
-@dataclass(frozen=True)
-class BadPair:
-    """A combination known not to work; `when` maps names to version ranges."""
-
-    when: Mapping[str, str]
-    remedy: tuple[str, ...]
-    why: str
-    source: str
-
-
-KNOWN_BAD = (
-    BadPair(
-        {"fastai": "<2.8.8", "fastcore": ">=2"},
-        # Colab's image of 2026-08 runs fastai 2.8.8 with fastcore 2.2.12.
-        ("fastai>=2.8.8", "fastcore>=2.2.12"),
-        "fastai before 2.8.8 fails with fastcore 2: 'list' object has no attribute 'starmap'",
-        "https://github.com/fastai/fastai/issues/4154",
-    ),
-    BadPair(
-        {"fastai": ">=2", "plum-dispatch": "==2.10.0"},
-        ("plum-dispatch<2.10",),
-        "fastai cannot be imported with plum-dispatch 2.10.0: __doc__ is read-only",
-        "https://github.com/fastai/fastai/pull/4166",
-    ),
-)
-
-
-def make_plan(here: Inventory, torch_index: str | None = None) -> Plan:
+def make_plan(here: Inventory, wishes: Wishes | str | None = None) -> Plan:
     """Decide what to install.
 
     Parameters
     ----------
     here
         What is there.
-    torch_index
-        Where torch's builds come from: an index's address, "registry" for pip's own default, or
-        None for the one that fits.
+    wishes
+        What is asked for by flags; nothing by default. A text alone is its `torch_index`.
+
+    Returns
+    -------
+    Plan
+        With `blocked` where nothing can be done without breaking what is there.
+
+    Raises
+    ------
+    BadInput
+        When a wish cannot be read.
 
     Examples
     --------
     >>> plan = make_plan(Inventory({}))
     >>> plan.requirements, plan.label
     (('torch', 'torchvision', 'fastai>=2.8'), 'cpu')
-    >>> make_plan(Inventory({"torch": "2.11.0+cu128", "torchvision": "0.26.0+cu128"})).pins
+    >>> make_plan(Inventory({"torch": "2.11.0+cu128", "torchvision": "0.26.0+cu128"})).pins[:2]
     ('torch==2.11.0+cu128', 'torchvision==0.26.0+cu128')
     """
-    wants = _torch_wants(here, torch_index == REGISTRY) + _fastai_wants(here)
+    if not isinstance(wishes, Wishes):
+        wishes = Wishes(torch_index=wishes)
+    asked, allowed = read_torch(wishes.torch), read_allowed(wishes.allow_change)
+    spec = read_fastai(wishes.fastai)
+    torch = plan_torch(here, wishes, asked, allowed)
+    blocked = torch.blocked or _fastai_against_torch(here, torch, spec)
+    if blocked:
+        offers = torch.offers if torch.blocked else _other_fastai(here)
+        return Plan("Nothing can be done.", blocked=blocked, offers=offers)
+    wants = [*torch.wants, *_fastai_wants(here, wishes, spec)]
     if not wants:
-        version = here.installed.get("fastai")
-        torch = here.installed.get("torch")
-        return Plan(f"Nothing to do: fastai {version} and PyTorch {torch} fit together.")
-    label = _label(here) if any(_name(need) in TORCH_PARTS for need, _ in wants) else ""
-    index = None if torch_index == REGISTRY or not label else torch_index
-    if index is None and label and torch_index != REGISTRY:
-        index = f"{TORCH_WHEELS}/{label}"
-    names = {_name(need) for need, _ in wants}
-    kept = "torch" in here.installed
+        return Plan(_all_is_well(here), warnings=torch.warnings, offers=torch.offers)
+    return _assemble(here, wishes, torch, wants, allowed)
+
+
+def _assemble(
+    here: Inventory, wishes: Wishes, torch: TorchPlan, wants: list[Want], allowed: Collection[str]
+) -> Plan:
+    names = {_name(want.need) for want in wants}
+    free = {*torch.free, *allowed}
+    label = torch.label if index_for(torch.label, wishes) else ""
+    # An upgrade moves the friends along; otherwise they stay where that is possible.
+    friends = () if wishes.upgrade else _constraints(here, FAMILY, names)
     return Plan(
-        sentence=_sentence(wants, kept),
-        rows=tuple(_row(here, need, why) for need, why in wants),
-        requirements=tuple(need for need, _ in wants),
-        pins=_constraints(here, PINNED, ()),
-        friends=_constraints(here, FAMILY, names),
-        index=index,
-        label=label if index else "",
+        sentence=_sentence(here, wants),
+        rows=tuple(_row(here, want) for want in wants),
+        requirements=tuple(want.need for want in wants),
+        pins=(*_constraints(here, PINNED, free), *ALWAYS, *(KAGGLE if _old_fastcore(here) else ())),
+        friends=friends,
+        index=index_for(torch.label, wishes),
+        label=label,
+        free=tuple(name for name in PINNED if name in free),
+        warnings=torch.warnings,
+        offers=torch.offers,
+        why_index=torch.why_index if label else "",
+        otherwise=torch.otherwise if label else (),
     )
 
 
-TORCH_PARTS = ("torch", "torchvision", "torchaudio")
-
-Wants = list[tuple[str, str]]  # a requirement for pip, and why
-
-
-def _torch_wants(here: Inventory, from_registry: bool) -> Wants:
-    wants: Wants = []
-    if "torch" not in here.installed:
-        need, _, why = _torch_build(here)
-        wants.append(("torch", "pip's own build, as asked") if from_registry else (need, why))
-    if "torchvision" not in here.installed:
-        wants.append(("torchvision", "fastai's pictures need it"))
-    return wants
+def _all_is_well(here: Inventory) -> str:
+    fastai, torch = here.installed.get("fastai"), here.installed.get("torch")
+    return f"Nothing to do: fastai {fastai} and PyTorch {torch} fit together."
 
 
-def _torch_build(here: Inventory) -> tuple[str, str, str]:
-    """Choose torch's requirement, its build label (empty: pip's default) and the reason.
-
-    The builds of https://download.pytorch.org/whl: those for CUDA 12.6 end with torch 2.13 and are
-    the last with kernels for capability 5.0 to 7.0; the default ones need driver 580.
-    """
-    if here.driver is None:
-        is_linux = here.system.startswith("linux")
-        # Elsewhere than on Linux pip's own default is no CUDA build.
-        return "torch", "cpu" if is_linux else "", "no NVIDIA driver here: the build for the CPU"
-    branch = int(here.driver.split(".")[0]) if here.driver.split(".")[0].isdigit() else 0
-    if here.capability is not None and here.capability < (5, 0):
-        return "torch", "cpu", "the GPU is too old for today's PyTorch: the build for the CPU"
-    if branch < 525:
-        return "torch", "cpu", f"driver {here.driver} is too old for CUDA 12: the CPU build"
-    if branch < 580 or (here.capability or (9, 0)) < (7, 5):
-        return "torch<2.14", "cu126", "the newest build that fits this driver and GPU"
-    return "torch", "", f"the GPU build for driver {here.driver}"
+def _fastai_against_torch(here: Inventory, torch: TorchPlan, spec: str) -> str:
+    """Say why the fastai that is asked for cannot go with the torch that stays; else empty."""
+    now = here.installed.get("torch")
+    if not spec.startswith("==") or now is None or "torch" in torch.free:
+        return ""
+    version = spec.lstrip("=")
+    cap = cap_of(version)
+    if cap is None or fits(now, f"<{cap}"):
+        return ""
+    return f"fastai {version} takes PyTorch before {cap} only, and {now} is here and stays."
 
 
-def _label(here: Inventory) -> str:
-    version = here.installed.get("torch")
-    if version is None:
-        return _torch_build(here)[1]
-    local = version.partition("+")[2]
-    if local:
-        return local
-    is_cpu_build = here.torch_cuda is None and here.system.startswith("linux")
-    return "cpu" if is_cpu_build else ""
+def _other_fastai(here: Inventory) -> tuple[Offer, ...]:
+    first = first_fastai_for(here.installed["torch"])
+    line = f'%fastai_setup --fastai ">={first}"' if first else "%fastai_setup"
+    return (Offer(line, "takes a fastai that goes with the PyTorch that is here."),)
 
 
-def _fastai_wants(here: Inventory) -> Wants:
-    if "fastai" not in here.installed:
-        return [(OLDEST_FASTAI, "the lesson is written with it")]
-    if not _fits(here.installed["fastai"], OLDEST_FASTAI.removeprefix("fastai")):
-        return [(OLDEST_FASTAI, "the lesson needs fastai 2.8 or newer")]
-    wants: Wants = []
-    for bad in known_bad(here.installed):
-        wants += [(need, bad.why) for need in bad.remedy]
-    handled = {_name(need) for need, _ in wants} | set(TORCH_PARTS)
-    return wants + [(need, why) for need, why in _unmet(here) if _name(need) not in handled]
+def _old_fastcore(here: Inventory) -> bool:
+    """Whether fastcore has to stay below 2: on Kaggle, unless all was moved on by hand."""
+    moved_on = fits(here.installed.get("fastai", "0"), ">=2.8.8") and fits(
+        here.installed.get("fastcore", "0"), ">=2"
+    )
+    return here.place == "kaggle" and not moved_on
 
 
-def known_bad(installed: Mapping[str, str]) -> list[BadPair]:
-    """Give the rows of the table of bad combinations that apply.
-
-    Examples
-    --------
-    >>> [bad.remedy[0] for bad in known_bad({"fastai": "2.8.7", "fastcore": "2.0.5"})]
-    ['fastai>=2.8.8']
-    >>> known_bad({"fastai": "2.8.8", "fastcore": "2.2.12"})
-    []
-    """
-    return [
-        bad
-        for bad in KNOWN_BAD
-        if all(
-            name in installed and _fits(installed[name], span) for name, span in bad.when.items()
-        )
-    ]
+def _fastai_wants(here: Inventory, wishes: Wishes, spec: str) -> list[Want]:
+    now = here.installed.get("fastai")
+    if spec and (now is None or not fits(now, spec)):
+        return [Want(f"fastai{spec}", "as asked"), *_companions(spec)]
+    if wishes.upgrade:
+        return [Want(f"fastai>={OLDEST_FASTAI}{_and(spec)}", "the newest that fits, as asked")]
+    if now is None:
+        return [Want(f"fastai>={OLDEST_FASTAI}", "the lesson is written with it")]
+    if not fits(now, f">={OLDEST_FASTAI}"):
+        return [Want(f"fastai>={OLDEST_FASTAI}", "the lesson needs fastai 2.8 or newer")]
+    wants = _mend(here, known_bad(here.installed))
+    mended = {_name(want.need) for want in wants}
+    return wants + [want for want in _unmet(here, mended) if _name(want.need) not in mended]
 
 
-def _unmet(here: Inventory) -> Wants:
-    """What fastai's family declares and does not find; a torch it refuses asks another fastai."""
-    wants: dict[str, str] = {}
-    for owner, texts in here.requires.items():
-        for need in filter(None, map(read_requirement, texts)):
-            name = canonicalize_name(need.name)
-            now = here.installed.get(name)
-            if now is not None and need.specifier.contains(now, prereleases=True):
+def _and(spec: str) -> str:
+    return f",{spec}" if spec else ""
+
+
+def _companions(spec: str) -> list[Want]:
+    """What an older fastai that is asked for needs and does not declare."""
+    version = spec.lstrip("=")
+    if not spec.startswith("==") or not fits(version, "<2.8.8"):
+        return []
+    why = f"fastai {version} fails with newer ones"
+    return [Want(need, why) for need in ("fastcore<2", "python-fasthtml<0.14.6")]
+
+
+def _mend(here: Inventory, rows: Iterable[BadPair]) -> list[Want]:
+    wants: dict[str, Want] = {}
+    for bad in rows:
+        remedy = (_old_fastcore(here) and bad.with_old_fastcore) or bad.remedy
+        for need in remedy:
+            read = Requirement(need)
+            if read.name in wants or fits(here.installed.get(read.name, "0"), str(read.specifier)):
                 continue
-            if name in PINNED and now is not None:
-                wants.setdefault(
-                    f"{owner}!={here.installed[owner]}", f"this {owner} does not take {name} {now}"
-                )
-            else:
-                wants.setdefault(_plain(need), f"{owner} {here.installed[owner]} needs it")
-    return list(wants.items())
+            wants[read.name] = Want(need, bad.why)
+    return list(wants.values())
 
 
-def _plain(need: Requirement) -> str:
-    return f"{canonicalize_name(need.name)}{need.specifier}"
+def _unmet(here: Inventory, replaced: Collection[str]) -> list[Want]:
+    """What fastai's family declares and does not find; a torch it refuses asks another fastai."""
+    wants: dict[str, Want] = {}
+    for owner in _relatives(here):
+        if owner in replaced:
+            continue
+        for need in filter(None, map(read_requirement, here.requires.get(owner, ()))):
+            want = _unmet_one(here, owner, need)
+            if want is not None:
+                name = _name(want.need)
+                wants[name] = _joined(wants[name], want) if name in wants else want
+    return list(wants.values())
 
 
-def _fits(version: str, span: str) -> bool:
-    try:
-        return Version(version) in SpecifierSet(span, prereleases=True)
-    except InvalidVersion:
-        return False
+def _relatives(here: Inventory) -> list[str]:
+    """The part of the family that this fastai needs: an old fastprogress has no python-fasthtml."""
+    found = ["fastai"]
+    for owner in found:
+        needs = filter(None, map(read_requirement, here.requires.get(owner, ())))
+        names = [canonicalize_name(need.name) for need in needs]
+        found += [name for name in names if name in FAMILY and name not in found]
+    return [name for name in found if name in here.installed]
+
+
+def _unmet_one(here: Inventory, owner: str, need: Requirement) -> Want | None:
+    name = canonicalize_name(need.name)
+    now = here.installed.get(name)
+    if now is None and name in TORCH_PARTS:
+        return None  # planned already, for the build that fits
+    if now is not None and need.specifier.contains(now, prereleases=True):
+        return None
+    if now is not None and name in PINNED:
+        return _instead(here, owner, name)
+    return Want(f"{name}{need.specifier}", f"{owner} {here.installed[owner]} needs it")
+
+
+def _joined(one: Want, other: Want) -> Want:
+    """Two requirements of one package as one."""
+    name = _name(one.need)
+    specs = [want.need.removeprefix(name) for want in (one, other)]
+    return Want(name + ",".join(dict.fromkeys(filter(None, specs))), one.why)
+
+
+def _instead(here: Inventory, owner: str, name: str) -> Want:
+    """Another release of a package that does not take a protected one."""
+    now, pinned = here.installed[owner], here.installed[name]
+    why = f"{owner} {now} does not take {name} {pinned}"
+    first = first_fastai_for(pinned) if (owner, name) == ("fastai", "torch") else None
+    if first is not None and fits(first, f">{now}"):
+        return Want(f"fastai>={first}", why)
+    return Want(f"{owner}!={now}", why)
 
 
 def _name(need: str) -> str:
     return canonicalize_name(Requirement(need).name)
 
 
-def _constraints(here: Inventory, names: Iterable[str], free: Iterable[str]) -> tuple[str, ...]:
-    kept = [name for name in names if name in here.installed and name not in set(free)]
+def _constraints(here: Inventory, names: Iterable[str], free: Collection[str]) -> tuple[str, ...]:
+    kept = [name for name in names if name in here.installed and name not in free]
     return tuple(f"{name}=={here.installed[name]}" for name in kept)
 
 
-def _row(here: Inventory, need: str, why: str) -> Row:
-    name = _name(need)
-    return Row(name, here.installed.get(name), need.removeprefix(name) or "newest that fits", why)
+def _row(here: Inventory, want: Want) -> Row:
+    name = _name(want.need)
+    then = want.need.removeprefix(name) or "newest that fits"
+    return Row(name, here.installed.get(name), then, want.why)
 
 
-def _sentence(wants: Wants, kept: bool) -> str:
-    *most, last = dict.fromkeys(_name(need) for need, _ in wants)
-    names = f"{', '.join(most)} and {last}" if most else last
-    held = "; the PyTorch that is here is kept as it is" if kept else ""
-    return f"Install {names}{held}."
+def _sentence(here: Inventory, wants: Iterable[Want]) -> str:
+    names: Mapping[str, None] = dict.fromkeys(_name(want.need) for want in wants)
+    *most, last = names
+    listed = f"{', '.join(most)} and {last}" if most else last
+    torch = here.installed.get("torch")
+    if torch is None:
+        return f"Install {listed}."
+    if "torch" in names:
+        return f"Replace PyTorch {torch}, as asked: install {listed}."
+    return f"Install {listed}; PyTorch {torch} is kept as it is."

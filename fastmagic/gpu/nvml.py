@@ -9,49 +9,32 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-State = Literal["answered", "no_package", "no_library", "not_loaded", "mismatch", "lost", "failed"]
+from fastmagic.gpu.asking import Asker, lost_codes, words
+from fastmagic.gpu.cards import Card, read
+from fastmagic.gpu.processes import Neighbours, introduce, ours
 
-MIB = 2**20
+__all__ = ["Card", "NvmlLook", "State", "card_in_slot", "look", "lost_codes", "opened"]
+
+State = Literal[
+    "answered",
+    "no_package",
+    "no_library",
+    "not_loaded",
+    "mismatch",
+    "too_old",
+    "permission",
+    "lost",
+    "failed",
+]
+
 NVIDIA_VENDOR = "0x10de"  # PCI-SIG vendor id of NVIDIA, https://pcisig.com/membership
 DISPLAY_CLASS = "0x03"  # PCI base class 03: display controllers (VGA and 3D)
 PCI_DEVICES = Path("/sys/bus/pci/devices")
-TEMPERATURE_SENSOR = 0  # NVML_TEMPERATURE_GPU
-
-
-@dataclass(frozen=True)
-class Card:
-    """One GPU; None stands for what the card does not tell.
-
-    Attributes
-    ----------
-    capability
-        CUDA compute capability, for example (7, 5).
-    memory_total, memory_used, memory_free
-        MiB.
-    utilisation
-        Per cent of the driver's last sampling period in which a kernel ran.
-    temperature
-        Degrees Celsius.
-    power
-        Watts.
-    lost
-        The GPU fell off the bus; only a reboot or a new virtual machine brings it back.
-    """
-
-    name: str | None = None
-    uuid: str | None = None
-    capability: tuple[int, int] | None = None
-    memory_total: int | None = None
-    memory_used: int | None = None
-    memory_free: int | None = None
-    utilisation: int | None = None
-    temperature: int | None = None
-    power: float | None = None
-    lost: bool = False
+CUDA_VERSION = ("nvmlSystemGetCudaDriverVersion_v2", "nvmlSystemGetCudaDriverVersion")
 
 
 @dataclass(frozen=True)
@@ -63,45 +46,44 @@ class NvmlLook:
     state
         `answered`, or why it did not: `no_package` (nvidia-ml-py is missing), `no_library` (no
         driver is installed), `not_loaded` (its kernel module is not running), `mismatch` (driver
-        and library of different versions), `lost` (a GPU fell off the bus) or `failed`.
+        and library of different versions), `too_old` (the library lacks what has been in every
+        driver for years), `permission` (this user may not talk to the driver), `lost` (a GPU fell
+        off the bus) or `failed`.
     words
         NVML's own words where it failed.
     driver
         The driver's version, for example "550.54.15".
+    cards
+        In NVML's order.
+    cuda
+        The newest CUDA version that the driver knows, for example "12.4".
+    foreign
+        The holders' numbers may be the host's and not this container's: their names are withheld,
+        and there may be holders that are not listed.
     """
 
     state: State
     words: str = ""
     driver: str | None = None
     cards: tuple[Card, ...] = ()
+    cuda: str | None = None
+    foreign: bool = False
 
 
-class _Asker:
-    """Asks one question at a time and remembers whether the GPU turned out to be lost."""
-
-    def __init__(self, nvml: Any) -> None:
-        self._nvml = nvml
-        self.lost = False
-
-    def __call__(self, question: str, *arguments: Any) -> Any:
-        try:
-            answer = getattr(self._nvml, question)(*arguments)
-        except self._nvml.NVMLError as error:
-            if error.value in _lost_codes(self._nvml):
-                self.lost = True
-            return None
-        except (AttributeError, OSError, ValueError):  # an older pynvml, or a broken answer
-            return None
-        return answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
-
-
-def look(nvml: Any = None) -> NvmlLook:
+def look(
+    nvml: Any = None, processes: bool = True, neighbours: Neighbours | None = None
+) -> NvmlLook:
     """Ask NVML for the driver and the cards.
 
     Parameters
     ----------
     nvml
         The `pynvml` module; imported by default.
+    processes
+        Whether to list the processes that hold memory. It costs milliseconds a card and holds the
+        driver's lock: never in a loop.
+    neighbours
+        The processes that can be seen from here.
 
     Returns
     -------
@@ -121,16 +103,31 @@ def look(nvml: Any = None) -> NvmlLook:
         except ImportError as error:
             return NvmlLook("no_package", str(error))
     try:
-        with _opened(nvml):
-            return _read(nvml)
+        with opened(nvml):
+            found = _read(nvml, processes)
     except nvml.NVMLError as error:
-        return NvmlLook(_state(nvml, error), _words(error))
+        return NvmlLook(_state(nvml, error), words(error))
     except (OSError, AttributeError) as error:
         return NvmlLook("failed", str(error))
+    return _introduced(found, neighbours or Neighbours()) if processes else found
 
 
 @contextlib.contextmanager
-def _opened(nvml: Any) -> Iterator[None]:
+def opened(nvml: Any) -> Iterator[None]:
+    """Keep NVML started inside a `with` block.
+
+    NVML counts its starts: blocks may lie inside each other and in several threads.
+
+    Parameters
+    ----------
+    nvml
+        The `pynvml` module.
+
+    Raises
+    ------
+    pynvml.NVMLError
+        Where the library does not start.
+    """
     nvml.nvmlInit()
     try:
         yield
@@ -139,57 +136,46 @@ def _opened(nvml: Any) -> Iterator[None]:
             nvml.nvmlShutdown()
 
 
-def _read(nvml: Any) -> NvmlLook:
-    ask = _Asker(nvml)
-    count = nvml.nvmlDeviceGetCount()
-    driver = ask("nvmlSystemGetDriverVersion")
-    return NvmlLook("answered", "", driver, tuple(_card(nvml, index) for index in range(count)))
+def _read(nvml: Any, processes: bool) -> NvmlLook:
+    ask = Asker(nvml)
+    driver, cuda = ask("nvmlSystemGetDriverVersion"), _cuda(ask.first(CUDA_VERSION))
+    try:
+        count = nvml.nvmlDeviceGetCount()
+    except nvml.NVMLError as error:
+        return NvmlLook(_state(nvml, error), words(error), driver, cuda=cuda)
+    cards = tuple(read(Asker(nvml), index, processes) for index in range(count))
+    return NvmlLook("answered", "", driver, cards, cuda)
 
 
-def _card(nvml: Any, index: int) -> Card:
-    ask = _Asker(nvml)
-    handle = ask("nvmlDeviceGetHandleByIndex", index)
-    if handle is None:
-        return Card(lost=ask.lost)
-    memory = ask("nvmlDeviceGetMemoryInfo", handle)
-    rates = ask("nvmlDeviceGetUtilizationRates", handle)
-    milliwatts = ask("nvmlDeviceGetPowerUsage", handle)
-    capability = ask("nvmlDeviceGetCudaComputeCapability", handle)
-    return Card(
-        name=ask("nvmlDeviceGetName", handle),
-        uuid=ask("nvmlDeviceGetUUID", handle),
-        capability=None if capability is None else (capability[0], capability[1]),
-        memory_total=None if memory is None else memory.total // MIB,
-        memory_used=None if memory is None else memory.used // MIB,
-        memory_free=None if memory is None else memory.free // MIB,
-        utilisation=None if rates is None else rates.gpu,
-        temperature=ask("nvmlDeviceGetTemperature", handle, TEMPERATURE_SENSOR),
-        power=None if milliwatts is None else milliwatts / 1000,
-        lost=ask.lost,
+def _cuda(number: int | None) -> str | None:
+    """Write NVML's 12040 as "12.4"."""
+    return None if not number else f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _introduced(found: NvmlLook, neighbours: Neighbours) -> NvmlLook:
+    """Give the holders their names; the cards together tell whether the numbers are ours."""
+    listed = [holder.pid for card in found.cards for holder in card.holders or ()]
+    trusted = ours(listed, neighbours)
+    cards = tuple(
+        replace(card, holders=introduce(card.holders, trusted, neighbours))
+        if card.holders
+        else card
+        for card in found.cards
     )
-
-
-def _lost_codes(nvml: Any) -> set[int]:
-    names = ("NVML_ERROR_GPU_IS_LOST", "NVML_ERROR_RESET_REQUIRED")
-    return {getattr(nvml, name) for name in names if hasattr(nvml, name)}
+    return replace(found, cards=cards, foreign=not trusted)
 
 
 def _state(nvml: Any, error: Any) -> State:
-    if error.value in _lost_codes(nvml):
+    if error.value in lost_codes(nvml):
         return "lost"
     known: dict[int, State] = {
         nvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no_library",
         nvml.NVML_ERROR_DRIVER_NOT_LOADED: "not_loaded",
         nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "mismatch",
+        nvml.NVML_ERROR_FUNCTION_NOT_FOUND: "too_old",
+        nvml.NVML_ERROR_NO_PERMISSION: "permission",
     }
     return known.get(error.value, "failed")
-
-
-def _words(error: Any) -> str:
-    try:
-        return str(error)
-    except Exception:  # its text comes from the same library that has just failed
-        return f"NVML error {error.value}"
 
 
 def card_in_slot(devices: Path = PCI_DEVICES) -> bool | None:

@@ -2,7 +2,8 @@
 
 Each rule is a function that gives a `Reason` or None; their order in `RULES` is the order of the
 reasons, and the first one is the verdict. A training step that really ran has the last word: it
-silences the rules that only infer (the driver's floor, the list of architectures).
+silences the rules that only infer (the driver's floor, the list of architectures). The words of
+what to do are in `advice.py`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from fastmagic.gpu.nvml import Card, NvmlLook
-from fastmagic.gpu.torch_support import Probe, TorchBuild, supports
+from fastmagic.gpu import advice
+from fastmagic.gpu.cards import Card
+from fastmagic.gpu.nvml import NvmlLook
+from fastmagic.gpu.torch_support import Probe, Run, TorchBuild, supports
+from fastmagic.platforms import Name
 
 Code = Literal[
     "ready",
@@ -28,21 +32,16 @@ Code = Literal[
     "cpu_only",
     "mps",
 ]
+Device = Literal["cuda", "mps", "cpu"]
 
 # CUDA major version -> oldest NVIDIA driver branch that runs it (Linux). Source: NVIDIA CUDA
 # Toolkit release notes, table "CUDA Toolkit and Minimum Required Driver Version for CUDA Minor
 # Version Compatibility", https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/.
 DRIVER_FLOORS = {13: 580, 12: 525, 11: 450, 10: 440}
 
-# Compute capability below which no PyTorch build since 2.4 has kernels, whatever the driver: the
-# builds for CUDA 11.8 moved to cuDNN 9, which needs 5.0 and later. Source: cuDNN 9 support matrix,
-# https://docs.nvidia.com/deeplearning/cudnn/latest/reference/support-matrix.html.
-OLDEST_USABLE = (5, 0)
-# Compute capability below which the builds that pip takes by default have no kernels. Source:
-# https://github.com/pytorch/pytorch/blob/main/RELEASE.md, "Release Compatibility Matrix".
-OLDEST_DEFAULT = (7, 5)
-
-LITTLE_MIB = 3072  # a resnet34 at 224 pixels in batches of 64 needs about 3 GiB; an estimate
+# A batch of 64 for resnet34 at 224 pixels takes 2.3 GiB (`tests/benchmarks/lesson_memory.py`), and
+# CUDA's own context about half a GiB.
+LITTLE_MIB = 3072
 HELD_SHARE = 0.25
 
 
@@ -62,17 +61,25 @@ class Evidence:
     Attributes
     ----------
     nvml
-        What NVIDIA's library answered.
+        What NVIDIA's library answered; its cards carry torch's numbers (`Card.cuda`).
     torch
         The installed torch, or None.
     probe
         What the separate process found, or None if it was not asked.
     card_in_slot
         Whether an NVIDIA card is in the machine; None if that cannot be known.
-    offer
-        How this platform gives a GPU; empty where it does not.
+    place
+        The platform, which decides what can be done.
     visible
         `CUDA_VISIBLE_DEVICES`, or None if it is not set.
+    hidden
+        Whether that hides every card from torch.
+    numbers_known
+        Whether a card without torch's number is certainly not seen by torch.
+    promised
+        Whether this container was made for a GPU.
+    held_here
+        MiB of GPU memory that this very kernel's torch holds; None where it has not started CUDA.
     apple
         An Apple Silicon Mac.
     """
@@ -81,8 +88,12 @@ class Evidence:
     torch: TorchBuild | None
     probe: Probe | None = None
     card_in_slot: bool | None = None
-    offer: str = ""
+    place: Name = "jupyter"
     visible: str | None = None
+    hidden: bool = False
+    numbers_known: bool = False
+    promised: bool = False
+    held_here: int | None = None
     apple: bool = False
 
     @property
@@ -91,25 +102,42 @@ class Evidence:
         return tuple(card for card in self.nvml.cards if not card.lost)
 
     @property
-    def hidden(self) -> bool:
-        """Whether the environment hides every card from torch."""
-        return bool(self.cards) and self.visible is not None and self.visible.strip() in ("", "-1")
-
-    @property
     def cuda_ran(self) -> bool:
         """Whether a training step really ran on a CUDA (or ROCm) GPU."""
         return self.probe is not None and self.probe.ran_on("cuda")
 
+    @property
+    def ran(self) -> set[int]:
+        """Torch's numbers of the GPUs on which a step in fp32 ran."""
+        runs = self.probe.runs if self.probe else ()
+        return {_number(run) for run in runs if run.ok and _is_cuda(run)}
+
+    @property
+    def training_number(self) -> int | None:
+        """Torch's number of the GPU that training will use: the first on which a step ran."""
+        return min(self.ran, default=None)
+
+    @property
+    def training_card(self) -> Card | None:
+        """The card that training will use, or would use if it worked; None where none is seen."""
+        number = self.training_number or 0
+        seen = [card for card in self.cards if card.cuda == number]
+        return next(iter((*seen, *self.cards)), None)
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict's code and sentence, its reasons, and the device that training will use."""
+    """The verdict's code and sentence, its reasons, and the device that training will use.
+
+    `remarks` are worth knowing and decide nothing.
+    """
 
     code: Code
     sentence: str
     advice: tuple[str, ...]
     reasons: tuple[Reason, ...]
-    device: Literal["cuda", "mps", "cpu"]
+    device: Device
+    remarks: tuple[str, ...] = ()
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -119,21 +147,21 @@ def judge(evidence: Evidence) -> Verdict:
     --------
     >>> judge(Evidence(NvmlLook("no_library"), TorchBuild("2.15.0+cpu"))).code
     'cpu_only'
-    >>> judge(Evidence(NvmlLook("no_library"), None, offer="Runtime menu > ...")).code
+    >>> judge(Evidence(NvmlLook("no_library"), None, place="colab")).code
     'no_gpu'
     """
     found = [reason for rule in RULES if (reason := rule(evidence)) is not None]
     # No driver and no other torch helps a card that is too old for all of them: that leads.
     found.sort(key=lambda reason: not (reason.code == "arch_unsupported" and _ancient(evidence)))
     device = _device(evidence, {reason.code for reason in found})
-    reasons = tuple(found)
+    reasons, remarks = tuple(found), _remarks(evidence)
     if not reasons:
-        return Verdict("ready", _ready(evidence), (), (), device)
+        return Verdict("ready", _ready(evidence), (), (), device, remarks)
     first = reasons[0]
-    return Verdict(first.code, first.sentence, first.advice, reasons, device)
+    return Verdict(first.code, first.sentence, first.advice, reasons, device, remarks)
 
 
-def _device(evidence: Evidence, codes: set[Code]) -> Literal["cuda", "mps", "cpu"]:
+def _device(evidence: Evidence, codes: set[Code]) -> Device:
     if evidence.cuda_ran:
         return "cuda"
     if codes == {"mps"}:
@@ -141,27 +169,38 @@ def _device(evidence: Evidence, codes: set[Code]) -> Literal["cuda", "mps", "cpu
     return "cuda" if evidence.cards and codes <= {"gpu_busy"} else "cpu"
 
 
+def _is_cuda(run: Run) -> bool:
+    return run.device.split(":")[0] == "cuda" and run.precision == "fp32"
+
+
+def _number(run: Run) -> int:
+    number = run.device.partition(":")[2]
+    return int(number) if number.isdigit() else 0
+
+
 def _ready(evidence: Evidence) -> str:
-    names = [card.name or "an unnamed GPU" for card in evidence.cards]
-    if not names and evidence.probe:
-        names = list(evidence.probe.cuda_names)
-    count = f" ({len(names)} GPUs)" if len(names) > 1 else ""
-    name = f"{names[0] if names else 'the GPU'}{count}"
+    card = evidence.training_card
+    name = card.name if card is not None else None
+    if name is None and evidence.probe and evidence.probe.cuda_names:
+        names = evidence.probe.cuda_names
+        name = names[min(evidence.training_number or 0, len(names) - 1)]
+    name = name or "the GPU"
+    usable = len([card for card in evidence.cards if card.cuda is not None])
+    others = f" (one of {usable} GPUs here)" if usable > 1 else ""
     if evidence.cuda_ran:
-        return f"Ready: training will run on {name}; a small training step has just run on it."
-    return f"Training should run on {name}; it was not tried."
+        return f"Ready: training will run on {name}{others}; a small step has just run on it."
+    return f"Training should run on {name}{others}; it was not tried."
 
 
 def _lost(evidence: Evidence) -> Reason | None:
-    if evidence.nvml.state != "lost" and not any(card.lost for card in evidence.nvml.cards):
+    lost = [card for card in evidence.nvml.cards if card.lost]
+    if evidence.nvml.state != "lost" and not lost:
         return None
+    name = lost[0].name if lost and lost[0].name else "A GPU"
     return Reason(
         "gpu_lost",
-        "A GPU stopped answering: it fell off the bus.",
-        (
-            "Get a new virtual machine (Colab: Runtime > Disconnect and delete runtime; Kaggle: "
-            "stop and start the session), or restart this computer.",
-        ),
+        f"{name} stopped answering: it fell off the bus.",
+        advice.new_machine(evidence.place),
     )
 
 
@@ -170,23 +209,32 @@ def _no_gpu(evidence: Evidence) -> Reason | None:
         return Reason(
             "no_gpu",
             "There is a GPU, but CUDA_VISIBLE_DEVICES hides it from PyTorch.",
-            ("Remove CUDA_VISIBLE_DEVICES from the environment and restart the kernel.",),
+            advice.uncover(evidence.visible or ""),
         )
-    seen = evidence.nvml.cards or evidence.card_in_slot or evidence.cuda_ran
-    if seen or evidence.nvml.state == "lost":
-        return None
-    if evidence.offer:
-        return Reason("no_gpu", "This session has no GPU.", (evidence.offer,))
-    if evidence.nvml.state == "answered":
+    if _waits_for_slices(evidence):
         return Reason(
             "no_gpu",
-            "An NVIDIA driver runs here, but it sees no GPU.",
-            (
-                "In a container, start it with its GPUs (docker run --gpus all).",
-                "On your own computer, check that the card is plugged in and powered.",
-            ),
+            "The GPU is split into MIG instances, and there is none to train on.",
+            advice.make_a_slice(),
         )
+    seen = evidence.nvml.cards or evidence.card_in_slot or evidence.cuda_ran
+    if seen or evidence.nvml.state in ("lost", "permission"):
+        return None
+    offer = advice.get_a_gpu(evidence.place)
+    if offer:
+        return Reason("no_gpu", "This session has no GPU.", (offer,))
+    if evidence.nvml.state == "answered":
+        sentence = "An NVIDIA driver runs here, but it sees no GPU."
+        return Reason("no_gpu", sentence, advice.driver_sees_no_gpu())
+    if evidence.promised:
+        sentence = "This container is made for a GPU, but it was started without one."
+        return Reason("no_gpu", sentence, (advice.CONTAINER,))
     return None
+
+
+def _waits_for_slices(evidence: Evidence) -> bool:
+    cards = evidence.cards
+    return bool(cards) and all(card.mig and not card.slices for card in cards)
 
 
 def _no_driver(evidence: Evidence) -> Reason | None:
@@ -194,43 +242,38 @@ def _no_driver(evidence: Evidence) -> Reason | None:
     if evidence.cuda_ran or state in ("answered", "lost"):
         return None
     if state == "mismatch":
-        return Reason(
-            "no_driver",
-            "NVIDIA's driver was updated while it was running; its parts do not match.",
-            ("Restart the computer.",),
-        )
+        sentence = "NVIDIA's driver was updated while it was running; its parts do not match."
+        return Reason("no_driver", sentence, advice.matching_driver())
+    if state == "permission":
+        sentence = "NVIDIA's driver is here, but this user may not ask it."
+        return Reason("no_driver", sentence, advice.ask_for_permission())
     if not evidence.card_in_slot:
         return None
-    words = f" NVML says: {evidence.nvml.words}." if state == "failed" else ""
     if state == "no_package":
-        return Reason(
-            "no_driver",
-            "There is an NVIDIA card, but its driver cannot be asked.",
-            ("Run %pip install nvidia-ml-py, then %gpu_check again.",),
-        )
+        sentence = "There is an NVIDIA card, but its driver cannot be asked."
+        return Reason("no_driver", sentence, advice.install_nvml())
+    said = state in ("failed", "too_old") and evidence.nvml.words
+    words = f" NVML says: {evidence.nvml.words}." if said else ""
+    sentence = f"There is an NVIDIA card, but its driver does not work.{words}"
+    loaded = state != "not_loaded"
     return Reason(
-        "no_driver",
-        f"There is an NVIDIA card, but its driver does not work.{words}",
-        ("Install the driver from https://www.nvidia.com/drivers and restart the computer.",),
+        "no_driver", sentence, advice.install_driver() if loaded else advice.start_driver()
     )
 
 
 def _driver_too_old(evidence: Evidence) -> Reason | None:
-    torch = evidence.torch
-    if evidence.cuda_ran or torch is None or torch.cuda is None or not evidence.nvml.driver:
+    torch, driver = evidence.torch, evidence.nvml.driver
+    if evidence.cuda_ran or torch is None or torch.cuda is None or not driver:
         return None
     floor = DRIVER_FLOORS.get(_major(torch.cuda))
-    if floor is None or _major(evidence.nvml.driver) >= floor or _major(evidence.nvml.driver) == 0:
+    if floor is None or not 0 < _major(driver) < floor:
         return None
+    card = evidence.training_card
     return Reason(
         "driver_too_old",
-        f"The NVIDIA driver {evidence.nvml.driver} is too old for PyTorch {torch.version}: CUDA "
-        f"{torch.cuda} needs driver {floor} or newer.",
-        (
-            f"Install driver {floor} or newer from https://www.nvidia.com/drivers and restart, or "
-            "install a PyTorch for an older CUDA: "
-            "https://pytorch.org/get-started/previous-versions/.",
-        ),
+        f"The NVIDIA driver {driver} is too old for PyTorch {torch.version}: CUDA {torch.cuda} "
+        f"needs driver {floor} or newer.",
+        advice.newer_driver(driver, floor, card.capability if card else None),
     )
 
 
@@ -242,39 +285,30 @@ def _major(version: str) -> int:
 def _torch_missing(evidence: Evidence) -> Reason | None:
     if evidence.torch is not None:
         return None
-    return Reason(
-        "torch_missing",
-        "PyTorch is not installed.",
-        ("Run %fastai_setup; it installs PyTorch and fastai.",),
-    )
+    return Reason("torch_missing", "PyTorch is not installed.", advice.install_torch())
 
 
 def _torch_cpu_build(evidence: Evidence) -> Reason | None:
     torch = evidence.torch
     if torch is None or not evidence.cards or torch.cuda or torch.hip:
         return None
-    return Reason(
-        "torch_cpu_build",
-        f"There is a GPU, but PyTorch {torch.version} is a build for the CPU only.",
-        (
-            "On Colab and Kaggle start a new session with the GPU switched on: its PyTorch has "
-            "CUDA.",
-            "Elsewhere install the CUDA build: https://pytorch.org/get-started/locally/.",
-        ),
-    )
+    sentence = f"There is a GPU, but PyTorch {torch.version} is a build for the CPU only."
+    return Reason("torch_cpu_build", sentence, advice.cuda_build(evidence.place))
 
 
 def _unsupported(evidence: Evidence) -> list[Card]:
     """The cards that this torch (or, without torch, any of today's) has no kernels for."""
-    known = [card for card in evidence.cards if card.capability]
-    if evidence.torch is None or not evidence.torch.architectures:
-        return [card for card in known if (card.capability or (0, 0)) < OLDEST_USABLE]
-    names = evidence.torch.architectures
-    return [card for card in known if card.capability and not supports(names, card.capability)]
+    names = evidence.torch.architectures if evidence.torch else ()
+
+    def fits(capability: tuple[int, int]) -> bool:
+        return supports(names, capability) if names else capability >= advice.OLDEST_USABLE
+
+    return [c for c in evidence.cards if c.capability is not None and not fits(c.capability)]
 
 
 def _ancient(evidence: Evidence) -> bool:
-    return any((card.capability or (9, 0)) < OLDEST_USABLE for card in evidence.cards)
+    capabilities = [card.capability for card in evidence.cards if card.capability]
+    return bool(capabilities) and max(capabilities) < advice.OLDEST_USABLE
 
 
 def _arch_unsupported(evidence: Evidence) -> Reason | None:
@@ -287,51 +321,74 @@ def _arch_unsupported(evidence: Evidence) -> Reason | None:
     have = f"PyTorch {evidence.torch.version}" if evidence.torch else "today's PyTorch"
     return Reason(
         "arch_unsupported",
-        f"{card.name or 'This GPU'} (compute capability {capability[0]}.{capability[1]}) is not "
-        f"supported by {have}; the first step of training would fail.",
-        _arch_advice(capability, evidence.offer),
+        f"{_named(card)} is not supported by {have}; the first step of training would fail.",
+        advice.fitting_wheel(capability, evidence.place),
     )
 
 
-def _arch_advice(capability: tuple[int, int], offer: str) -> tuple[str, ...]:
-    if offer:
-        return (f"Pick another accelerator: {offer}",)
-    if capability < OLDEST_USABLE:
-        # Wheels that exist: https://download.pytorch.org/whl/cu118/torch/ (cp38 to cp312).
-        return (
-            "Training on the CPU works here. The last PyTorch for this card is 2.3.1 for CUDA "
-            "11.8, for Python 3.8 to 3.12.",
-        )
-    if capability < OLDEST_DEFAULT:
-        # Wheels that exist: https://download.pytorch.org/whl/cu126/torch/.
-        return (
-            'In a new environment: python -m pip install "torch<2.14" torchvision --index-url '
-            "https://download.pytorch.org/whl/cu126, the last builds with kernels for this card.",
-        )
-    return ("Install the newest PyTorch: https://pytorch.org/get-started/locally/.",)
+def _named(card: Card) -> str:
+    name = card.name or "This GPU"
+    if card.capability is None:
+        return name
+    return f"{name} (compute capability {card.capability[0]}.{card.capability[1]})"
 
 
 def _gpu_busy(evidence: Evidence) -> Reason | None:
-    busy = [card for card in evidence.cards if _is_full(card)]
-    if not busy or len(busy) < len(evidence.cards):
+    card = evidence.training_card
+    if card is None or not is_full(card):
         return None
-    card = busy[0]
+    free, total = free_mib(card), total_mib(card)
     return Reason(
         "gpu_busy",
-        f"Most of the GPU's memory is taken: {card.memory_free:,} of {card.memory_total:,} MiB "
-        "are free.",
-        (
-            "If earlier cells of this notebook trained something, restart the kernel: that frees "
-            "their memory.",
-            "Otherwise close other notebooks and programs that use the GPU.",
-        ),
+        f"Most of the GPU's memory is taken: {free:,} of {total:,} MiB are free.",
+        _busy_advice(evidence, card),
     )
 
 
-def _is_full(card: Card) -> bool:
-    if card.memory_free is None or card.memory_used is None or not card.memory_total:
+def _busy_advice(evidence: Evidence, card: Card) -> tuple[str, ...]:
+    free = [other for other in evidence.cards if other is not card and not is_full(other)]
+    other = (advice.choose_card(free[0].uuid),) if free else ()
+    if _held_here(evidence, card):
+        return (*advice.free_own_memory(), *other)
+    others = [holder for holder in card.holders or () if holder.here is False]
+    if others and all(holder.name for holder in others):
+        names = tuple(f"{holder.name}, process {holder.pid}" for holder in others)
+        return (*advice.free_others_memory(names), *other)
+    return (*advice.free_somebodys_memory(), *other)
+
+
+def _held_here(evidence: Evidence, card: Card) -> bool:
+    """Whether this kernel's own cells hold the greater part of what is taken."""
+    listed = [holder.memory or 0 for holder in card.holders or () if holder.here]
+    return max([*listed, evidence.held_here or 0]) > (card.memory_used or 0) / 2
+
+
+def total_mib(card: Card) -> int | None:
+    """Give the memory that one training can use: the largest MIG instance's, or the card's."""
+    totals = [piece.memory_total for piece in card.slices if piece.memory_total is not None]
+    return max(totals, default=card.memory_total)
+
+
+def free_mib(card: Card) -> int | None:
+    """Give what of it is free now."""
+    frees = [piece.memory_free for piece in card.slices if piece.memory_free is not None]
+    return max(frees, default=card.memory_free)
+
+
+def is_full(card: Card) -> bool:
+    """Say whether a card has little memory left because somebody uses it.
+
+    Examples
+    --------
+    >>> is_full(Card("T4", memory_total=15360, memory_used=14000, memory_free=1360))
+    True
+    >>> is_full(Card("an old card that tells nothing"))
+    False
+    """
+    free, total = free_mib(card), total_mib(card)
+    if free is None or not total:
         return False
-    return card.memory_free < LITTLE_MIB and card.memory_used > HELD_SHARE * card.memory_total
+    return free < LITTLE_MIB and total - free > HELD_SHARE * total
 
 
 FAULTS = {
@@ -347,27 +404,31 @@ def _probe_failed(evidence: Evidence) -> Reason | None:
     if probe is None or evidence.cuda_ran:
         return None
     if probe.fault:
+        sentence = f"{FAULTS[probe.fault]} {probe.words}".strip()
+        return Reason("probe_failed", sentence, advice.check_setup())
+    failed = [run for run in probe.runs if not run.ok and run.precision == "fp32"]
+    if failed:
+        words = failed[0].words.rstrip(".")
+        sentence = f"A small training step on {failed[0].device} failed: {words}."
+        explained = _unsupported(evidence) and failed[0].device != "cpu"
         return Reason(
             "probe_failed",
-            f"{FAULTS[probe.fault]} {probe.words}".strip(),
-            ("Run %fastai_setup; it checks whether PyTorch and its friends work together.",),
+            sentence,
+            advice.same_cause() if explained else advice.restart_kernel(),
         )
-    failed = [run for run in probe.runs if not run.ok]
-    if failed:
-        where = failed[0].device
-        sentence = f"A small training step on {where} failed: {failed[0].words}"
-        return Reason("probe_failed", sentence, ("Restart the kernel and run %gpu_check again.",))
     wants_cuda = evidence.cards and evidence.torch and evidence.torch.cuda and not evidence.hidden
-    if wants_cuda and not probe.cuda_available:
+    if wants_cuda and not probe.cuda_available and not _waits_for_slices(evidence):
         sentence = f"PyTorch cannot use the GPU. {probe.words}".strip()
-        return Reason("probe_failed", sentence, ("Restart the kernel and run %gpu_check again.",))
+        return Reason("probe_failed", sentence, advice.restart_kernel())
     return None
 
 
 def _no_nvidia(evidence: Evidence) -> Reason | None:
     """A machine without an NVIDIA card, where that is no fault: the last of the reasons."""
     seen = evidence.nvml.cards or evidence.card_in_slot or evidence.cuda_ran
-    if seen or evidence.offer or evidence.nvml.state in ("answered", "lost", "mismatch"):
+    if seen or advice.get_a_gpu(evidence.place) or evidence.promised:
+        return None
+    if evidence.nvml.state in ("answered", "lost", "mismatch", "permission"):
         return None
     if evidence.apple and (evidence.probe is None or evidence.probe.mps_available):
         tried = evidence.probe is not None and evidence.probe.ran_on("mps")
@@ -376,11 +437,7 @@ def _no_nvidia(evidence: Evidence) -> Reason | None:
     return Reason(
         "cpu_only",
         "No NVIDIA GPU here: training will run on the CPU, which is slow but works.",
-        (
-            "Small data trains well: %train_lesson1 --data sample takes about a minute "
-            "(an estimate).",
-            "For more, use a free GPU on Colab or Kaggle.",
-        ),
+        advice.small_first(),
     )
 
 
@@ -396,3 +453,36 @@ RULES: tuple[Callable[[Evidence], Reason | None], ...] = (
     _probe_failed,
     _no_nvidia,
 )
+
+
+def _remarks(evidence: Evidence) -> tuple[str, ...]:
+    """What is worth knowing about the cards though it does not decide."""
+    remarks = [r for card in evidence.nvml.cards for r in _card_remarks(evidence, card)]
+    return tuple(dict.fromkeys([*remarks, *_probe_remarks(evidence)]))
+
+
+def _card_remarks(evidence: Evidence, card: Card) -> list[str]:
+    name = "This GPU" if len(evidence.nvml.cards) == 1 else f"GPU {card.index}"
+    remarks = []
+    if card.ecc_errors:
+        remarks.append(
+            f"{name} has had {card.ecc_errors:,} memory errors that could not be corrected since "
+            "it was started: results on it may be wrong. Use another machine."
+        )
+    if card.throttled:
+        remarks.append(f"{name} is held down at the moment: {', '.join(card.throttled)}.")
+    if evidence.cuda_ran and card in _unsupported(evidence) and card.cuda not in evidence.ran:
+        remarks.append(f"{_named(card)} is too old for this PyTorch and will not be used.")
+    elif evidence.cuda_ran and evidence.numbers_known and card.cuda is None and not card.lost:
+        remarks.append(f"{name} ({card.name or 'unnamed'}) is hidden by CUDA_VISIBLE_DEVICES.")
+    return remarks
+
+
+def _probe_remarks(evidence: Evidence) -> tuple[str, ...]:
+    runs = evidence.probe.runs if evidence.probe else ()
+    works = {run.device for run in runs if run.ok and run.precision == "fp32"}
+    fails = [r for r in runs if not r.ok and r.precision != "fp32" and r.device in works]
+    remarks = [f"On {run.device} {run.precision} does not work: {run.words}" for run in fails]
+    if evidence.probe and evidence.probe.fault and evidence.cuda_ran:
+        remarks.append(f"{FAULTS[evidence.probe.fault]} {evidence.probe.words}")
+    return tuple(remarks)

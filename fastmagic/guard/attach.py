@@ -3,10 +3,11 @@
 fastai reads `defaults.callbacks` when a Learner is made. For the duration of a cell our `Watch`
 stands there in place of fastai's `ProgressCallback` (which prints raw HTML in a terminal), so
 every learner that the body makes is watched, whoever makes it. In `after_create` the learner's
-class becomes a subclass of its own class with three methods overridden: `fit` (counts the stages,
+class becomes a subclass of its own class with a few methods overridden: `fit` (counts the stages,
 skips those that are done and enters one in the middle), `lr_find` (which calls `fit` and is no
-stage) and `tta`. When the cell ends, however it ends, everything is put back, and what was pickled
-in between (`learn.export()` inside the body) was pickled as plain fastai.
+stage), `tta`, and `one_batch` (which tells waiting from working). When the cell ends, however it
+ends, everything is put back, and what was pickled in between (`learn.export()` inside the body) was
+pickled as plain fastai.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ class Session:
         self.validated: dict[str, float] = {}
         self.validated_tta: dict[str, float] = {}
         self.doing = ""
+        self.waiting_seconds = self.working_seconds = (
+            0.0  # of the stages, see `Protected.one_batch`
+        )
 
     def incident(self, what: str, done: str, cost: str = "") -> None:
         """Record an incident where the run is now, and say it."""
@@ -85,6 +89,23 @@ class Watch(Callback):
     def after_create(self) -> None:
         self.learn.__class__ = _protected(type(self.learn))
         self.session.learners.append(self.learn)
+
+    def waits(self) -> None:
+        """From now on the network waits for the loader."""
+        self._waits_since = time.perf_counter()
+
+    def waited(self) -> None:
+        """The loader has given what it had to give."""
+        now = time.perf_counter()
+        if self.stage is not None:
+            self.session.waiting_seconds += now - self._waits_since
+        self._works_since = now
+
+    def worked(self) -> None:
+        """The network is done with a batch."""
+        if self.stage is not None:
+            self.session.working_seconds += time.perf_counter() - self._works_since
+        self.waits()
 
     def before_fit(self) -> None:
         self._logger, self.learn.logger = self.learn.logger, noop  # Recorder would print
@@ -216,6 +237,29 @@ class Protected:
             self.epoch = epoch
             self.train_iter = epoch * len(self.dls.train)  # type: ignore[attr-defined]
             self._with_events(self._do_epoch, "epoch", CancelEpochException)  # type: ignore[attr-defined]
+
+    def all_batches(self) -> None:
+        """Run a loader's batches as fastai does; its start and its end are waiting time."""
+        self.watch.waits()
+        super().all_batches()  # type: ignore[misc]
+        self.watch.waited()
+
+    def one_batch(self, i: int, b: Any) -> None:
+        """Run one batch as fastai does, and tell waiting for the loader from working.
+
+        Between two batches the training device has nothing to do. fastai's Recorder moves the loss
+        of every batch to the CPU in `after_batch` (`AvgSmoothLoss.accumulate` and
+        `AvgLoss.accumulate`, `to_detach`), which waits for all that was queued on the GPU, the
+        optimizer's step included; and `all_batches` asks the loader for the next batch only when
+        `one_batch` has returned (read in fastai 2.8.8 and 2.8.12, `learner.py`). So the time
+        between a batch's end and the next one's beginning is the loader's: reading pictures,
+        starting and stopping its worker processes, the copy to the device, and the batch
+        transforms as far as they are queued before the batch. What the person's own callbacks do
+        counts as work.
+        """
+        self.watch.waited()
+        super().one_batch(i, b)  # type: ignore[misc]
+        self.watch.worked()
 
     def lr_find(self, *args: Any, **kwargs: Any) -> Any:
         """Find a rate as fastai does; it is not a stage of the training."""

@@ -53,7 +53,8 @@ def choose_device() -> tuple[Any, str]:
     """Choose where to train, and say why if a GPU that is there cannot be used.
 
     A card may be announced as available and still fail at its first kernel (a Kaggle P100 with
-    today's wheels), so one small convolution is run on it.
+    today's wheels), so one small convolution is run on it, and the next card is tried where it
+    fails.
 
     Returns
     -------
@@ -63,16 +64,29 @@ def choose_device() -> tuple[Any, str]:
     import torch
     from fastai.torch_core import default_device
 
-    device = default_device()
-    if device.type != "cuda":
-        return device, ""
+    default = default_device()
+    if default.type != "cuda":
+        return default, ""
+    others = [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
+    troubles = []
+    for device in (default, *(other for other in others if other != default)):
+        trouble = _trouble_of(device)
+        if not trouble:
+            return device, ""
+        troubles.append(trouble)
+    return torch.device("cpu"), troubles[0]
+
+
+def _trouble_of(device: Any) -> str:
+    import torch
+
     try:
         layer = torch.nn.Conv2d(3, 4, 3).to(device)
         layer(torch.zeros(1, 3, 8, 8, device=device)).sum().backward()
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     except RuntimeError as error:
-        return torch.device("cpu"), str(error).splitlines()[0]
-    return device, ""
+        return str(error).splitlines()[0]
+    return ""
 
 
 def make_loaders(settings: Settings, layout: Layout, device: Any) -> Any:

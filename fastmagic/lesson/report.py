@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fastmagic import faces
-from fastmagic.faces import Code, Face, Part, Shown, Text
+from fastmagic.faces import Code, Face, Part, Picture, Shown, Text
+from fastmagic.gpu import chart
+from fastmagic.gpu.monitor import MonitorSummary
 from fastmagic.guard.incidents import Incident
 from fastmagic.guard.stages import Stage, to_plain
+from fastmagic.lesson.loading import Loading
 from fastmagic.lesson.runs import write_json
 
 
@@ -50,6 +53,12 @@ class TrainResult(Shown):
         The run's folder.
     model
         The exported model; None where it could not be exported.
+    monitor
+        What GPUs and host did meanwhile; its samples are in the folder's `monitor.csv`.
+    loading
+        How much of the fits' time went into waiting for pictures; None where nothing was fitted.
+    chart
+        A PNG of the monitor's samples; None where there were too few. Not part of `to_dict()`.
     learn, dls
         fastai's own objects; not part of `to_dict()`.
     """
@@ -69,6 +78,9 @@ class TrainResult(Shown):
     weights_sha256: str | None
     folder: Path
     model: Path | None
+    monitor: MonitorSummary | None = None
+    loading: Loading | None = None
+    chart: bytes | None = field(default=None, repr=False, compare=False)
     learn: Any = field(default=None, repr=False, compare=False)
     dls: Any = field(default=None, repr=False, compare=False)
 
@@ -83,6 +95,7 @@ class TrainResult(Shown):
         parts: list[Part] = [Text(self._verdict(), strong=True)]
         if self.stages:
             parts += [stages_table(self.stages), epochs_table(self.stages)]
+        parts += self._usage()
         if self.incidents:
             parts.append(Text("Incidents: " + "; ".join(str(i) for i in self.incidents) + "."))
         parts.append(Text(f"Everything is in {self.folder}", quiet=True))
@@ -94,6 +107,16 @@ class TrainResult(Shown):
                 Code(f"from fastai.vision.all import *\nload_learner({str(self.model)!r})")
             )
         return Face(f"Lesson 1: {self.data}, {self.recipe}", tuple(parts))
+
+    def _usage(self) -> list[Part]:
+        """Say what the machine did meanwhile, and show it."""
+        lines = [] if self.loading is None else list(self.loading.sentences())
+        if self.monitor is not None:
+            lines += self.monitor.sentences()
+        parts: list[Part] = [Text(line, quiet=True) for line in lines]
+        if self.chart is not None and self.monitor is not None:
+            parts.append(Picture(self.chart, chart.alternative(self.monitor)))
+        return parts
 
     def _verdict(self) -> str:
         reached = "no accuracy measured"

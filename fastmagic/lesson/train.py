@@ -24,8 +24,11 @@ from fastmagic.data import catalogue
 from fastmagic.data.get import get_data
 from fastmagic.data.pictures import Layout, lay_out
 from fastmagic.errors import LessonError, Stopped
+from fastmagic.gpu import chart
+from fastmagic.gpu.monitor import Monitor, MonitorSummary
 from fastmagic.lesson import cell as cells
 from fastmagic.lesson import recipes, report, runs
+from fastmagic.lesson.loading import Loading, measured
 from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.settings import Settings, settle
 from fastmagic.progress import NestedView, View
@@ -232,10 +235,11 @@ def _run(
     from fastmagic.guard import attach, positions
 
     session = attach.Session(lesson.settings.seed, lesson.view, run.states)
+    monitor = Monitor(run.folder / "monitor.csv", tell=_tell_of_a_lost_gpu(session))
     device = "cpu"
     status = "failed"
     try:
-        with positions.kept_apart(), attach.attached(session):
+        with monitor, positions.kept_apart(), attach.attached(session):
             positions.set_position(lesson.settings.seed, "start")
             device = _make_what_the_body_names(lesson, run, session)
             positions.set_position(lesson.settings.seed, "body")
@@ -247,7 +251,7 @@ def _run(
         status = "stopped"
         session.incident("stopped by hand", "the finished epochs are kept")
     finally:
-        result = _result(lesson, run, session, status, device, started)
+        result = _result(lesson, run, session, monitor, status, device, started)
         report.write(result)
         run.mark(status)
     if status == "stopped":
@@ -306,9 +310,23 @@ def _weights(learn: Any) -> str:
     return weights_sha256(learn.model.state_dict())
 
 
+def _tell_of_a_lost_gpu(session: Any) -> Callable[[str], None]:
+    def tell(words: str) -> None:
+        session.incident(words, "the monitor went on without it; %gpu_check says what to do")
+
+    return tell
+
+
 def _result(
-    lesson: Lesson, run: runs.Run, session: Any, status: str, device: str, started: float
+    lesson: Lesson,
+    run: runs.Run,
+    session: Any,
+    monitor: Monitor,
+    status: str,
+    device: str,
+    started: float,
 ) -> TrainResult:
+    summary = monitor.summary()
     learn = _learner(lesson) if session.learners else None
     digest = _weights(learn) if learn is not None else None
     model = _export(learn, run.folder, session) if learn is not None and session.stages else None
@@ -328,9 +346,35 @@ def _result(
         weights_sha256=digest,
         folder=run.folder,
         model=model,
+        monitor=summary,
+        loading=_loading(lesson, session, device, learn, summary),
+        chart=_chart(monitor, session),
         learn=learn,
         dls=getattr(learn, "dls", None),
     )
+
+
+def _loading(
+    lesson: Lesson, session: Any, device: str, learn: Any, summary: MonitorSummary
+) -> Loading | None:
+    loader = getattr(getattr(learn, "dls", None), "train", None)
+    return measured(
+        session.waiting_seconds,
+        session.working_seconds,
+        device=device,
+        workers=int(getattr(getattr(loader, "fake_l", None), "num_workers", 0)),
+        pictures=lesson.layout.train if learn is not None and learn in _ours else (),
+        size=lesson.settings.size,
+        shm_size=summary.shm_size,
+    )
+
+
+def _chart(monitor: Monitor, session: Any) -> bytes | None:
+    try:
+        return None if monitor.samples is None else chart.draw(monitor.samples)
+    except Exception as error:  # hours of training do not end for want of a picture
+        session.view.note(f"The monitor's chart could not be drawn ({error}).")
+        return None
 
 
 def _export(learn: Any, folder: Path, session: Any) -> Path | None:

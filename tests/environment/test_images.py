@@ -1,4 +1,4 @@
-"""Installing fastmagic on the images changes nothing there."""
+"""Installing fastmagic on the images changes nothing there, and the table of plans is whole."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+from fastmagic.environment.plan import make_plan
 
 from . import images
 
@@ -33,3 +35,21 @@ def test_the_base_install_is_met_by_every_image(name):
             assert need.specifier.contains(here[need.name], prereleases=True), str(need)
         else:
             assert need.name == "nvidia-ml-py" or need.name not in somewhere, str(need)
+
+
+def test_kaggles_requirements_change_only_what_they_name():
+    base, kaggle = images.packages("kaggle-base-2026-05-gpu"), images.kaggle()
+    changed = {name for name in base if base[name] != kaggle[name]}
+    assert changed == {"ipywidgets", "jupyter-server"}
+
+
+@pytest.mark.parametrize("title", images.cases())
+def test_every_case_is_planned_in_one_line_and_no_torch_that_is_there_is_replaced(title):
+    here, wishes = images.cases()[title]
+    plan = make_plan(here, wishes)
+    assert "\n" not in images.one_line(plan)
+    if "torch" in here.installed and wishes.torch is None:
+        assert "torch" not in {row.package for row in plan.rows}
+        assert "torch" not in plan.free
+        if plan.requirements:
+            assert f"torch=={here.installed['torch']}" in plan.pins

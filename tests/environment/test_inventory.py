@@ -35,3 +35,19 @@ def test_a_changed_package_that_is_imported_is_named_by_its_distribution():
         "plum-dispatch",
         "torch",
     )
+
+
+def test_the_builds_of_torch_and_torchvision_are_read_and_not_imported(tmp_path):
+    for name, version in (("torch", "2.13.0"), ("torchvision", "0.28.0")):
+        says = f"__version__: str = '{version}+cu130'\nraise SystemExit\n"
+        info = {f"{name}/__init__.py": "raise SystemExit\n", f"{name}/version.py": says}
+        unpack(tmp_path, name, version, requires=("torch==2.13.0",), modules=info)
+    here = inventory.look(Interpreter(paths=(str(tmp_path),)))
+    assert here.builds == {"torch": "2.13.0+cu130", "torchvision": "0.28.0+cu130"}
+    assert here.installed == {"torch": "2.13.0", "torchvision": "0.28.0"}
+    assert here.requires["torchvision"] == ("torch==2.13.0",)
+
+
+def test_a_build_that_does_not_say_what_it_is_is_left_out(tmp_path):
+    unpack(tmp_path, "torch", "2.13.0")
+    assert inventory.look(Interpreter(paths=(str(tmp_path),))).builds == {}

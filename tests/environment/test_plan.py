@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from fastmagic.environment.plan import KNOWN_BAD, make_plan
+from fastmagic.environment.plan import Wishes, make_plan
+from fastmagic.errors import BadInput
 
 from . import images
 
@@ -11,20 +12,49 @@ AUGUST = images.packages("colab-2026-08-gpu")
 HEALTHY = [name for name in images.NAMES if name != "colab-2026-07-gpu"]
 
 
+def colab(**changes: str):
+    changed = {name.replace("_", "-"): version for name, version in changes.items()}
+    return images.image("colab-2026-08-gpu", {**AUGUST, **changed})
+
+
 @pytest.mark.parametrize("name", HEALTHY)
 def test_an_image_that_works_is_left_alone(name):
     plan = make_plan(images.image(name))
     assert plan.nothing_to_do
     assert plan.sentence.startswith("Nothing to do")
+    assert not plan.warnings
 
 
-def test_the_july_image_has_only_fastai_and_fastcore_mended():
+def test_kaggles_own_image_is_left_alone():
+    assert make_plan(images.image("kaggle-base-2026-05-gpu", images.kaggle())).nothing_to_do
+
+
+def test_the_july_image_has_only_fastai_mended():
     plan = make_plan(images.image("colab-2026-07-gpu"))
-    assert {row.package for row in plan.rows} == {"fastai", "fastcore"}
+    assert plan.requirements == ("fastai>=2.8.8",)
     assert "starmap" in plan.rows[0].why
     assert "torch==2.11.0+cu128" in plan.pins
-    assert "fasttransform==0.0.2" in plan.friends
-    assert not any(line.startswith(("fastai=", "fastcore=")) for line in plan.friends)
+    assert "fastcore==2.0.5" in plan.friends
+    assert not any(line.startswith("fastai=") for line in plan.friends)
+
+
+def test_on_kaggle_fastcore_is_mended_instead():
+    installed = {**images.kaggle(), "fastcore": "2.0.5"}
+    plan = make_plan(images.image("kaggle-base-2026-05-gpu", installed))
+    assert plan.requirements == ("fastcore<2",)
+    assert "fastcore<2" in plan.pins
+    assert "fastai==2.8.7" in plan.friends
+
+
+def test_on_kaggle_a_fastai_that_is_too_new_for_its_fastcore_goes_back():
+    installed = {**images.kaggle(), "fastai": "2.8.8"}
+    plan = make_plan(images.image("kaggle-base-2026-05-gpu", installed))
+    assert plan.requirements == ("fastai>=2.8.7,<2.8.8",)
+
+
+def test_on_kaggle_what_was_moved_on_by_hand_and_works_is_kept():
+    installed = {**images.kaggle(), "fastai": "2.8.8", "fastcore": "2.2.12"}
+    assert make_plan(images.image("kaggle-base-2026-05-gpu", installed)).nothing_to_do
 
 
 @pytest.mark.parametrize("name", images.NAMES)
@@ -33,88 +63,108 @@ def test_a_torch_that_is_there_is_never_replaced(name, without):
     installed = images.packages(name)
     torch = installed["torch"]
     del installed[without]
-    plan = make_plan(images.inventory(installed))
+    plan = make_plan(images.image(name, installed))
     assert "torch" not in {row.package for row in plan.rows}
+    for kept in ("numpy", "ipykernel", "tornado", "ipywidgets"):
+        assert f"{kept}=={installed[kept]}" in plan.pins
     assert f"torch=={torch}" in plan.pins
-    assert f"numpy=={installed['numpy']}" in plan.pins
-    assert f"ipykernel=={installed['ipykernel']}" in plan.pins
 
 
-def test_an_empty_machine_without_a_driver_gets_the_cpu_build():
-    plan = make_plan(images.inventory(EMPTY))
-    assert plan.requirements == ("torch", "torchvision", "fastai>=2.8")
-    assert plan.index == "https://download.pytorch.org/whl/cpu"
-    assert plan.label == "cpu"
-
-
-@pytest.mark.parametrize("system", ["darwin", "win32"])
-def test_elsewhere_than_on_linux_the_registry_has_the_right_build(system):
-    plan = make_plan(images.inventory(EMPTY, system=system))
-    assert plan.index is None
-    assert plan.label == ""
+def test_no_plan_lets_a_plum_dispatch_in_with_which_nothing_can_be_exported():
+    assert "plum-dispatch<2.10" in make_plan(images.inventory(EMPTY)).pins
 
 
 @pytest.mark.parametrize(
-    ("driver", "capability", "torch", "label"),
+    ("changes", "requirements"),
     [
-        ("580.65", (7, 5), "torch", ""),
-        ("550.54", (7, 5), "torch<2.14", "cu126"),
-        ("580.65", (6, 0), "torch<2.14", "cu126"),
-        ("470.82", (3, 7), "torch", "cpu"),
-        ("470.82", (7, 5), "torch", "cpu"),
+        ({"fastai": "2.8.7"}, ("fastai>=2.8.8",)),
+        ({"plum_dispatch": "2.10.0"}, ("plum-dispatch<2.10",)),
+        ({"plum_dispatch": "2.10.1"}, ("plum-dispatch<2.10",)),
+        (
+            {"fastai": "2.8.9", "fastcore": "2.2.22", "plum_dispatch": "2.10.0"},
+            ("plum-dispatch<2.10",),
+        ),
+        (
+            {"fastcore": "1.14.5", "python_fasthtml": "0.14.14", "fastai": "2.8.7"},
+            ("python-fasthtml<0.14.6",),
+        ),
+        ({"fastcore": "1.14.5", "python_fasthtml": "0.14.5"}, ("fastcore>=2.2.22",)),
+        ({"fastcore": "2.0.0"}, ("fastcore>=2.0.4",)),
+        ({"fastai": "2.7.19"}, ("fastai>=2.8",)),
+        ({"fastai": "2.8.5", "fastcore": "1.8.18", "fastprogress": "1.0.5"}, ("fastai>=2.8.7",)),
     ],
 )
-def test_the_build_fits_driver_and_card(driver, capability, torch, label):
-    plan = make_plan(images.inventory(EMPTY, driver, capability=capability))
-    assert plan.requirements[0] == torch
-    assert plan.label == label
+def test_known_breakages_are_mended_with_the_least_change(changes, requirements):
+    plan = make_plan(colab(**changes))
+    assert plan.requirements == requirements
+    assert len({row.package for row in plan.rows}) == len(plan.rows)
+
+
+def test_what_a_package_declares_and_does_not_find_is_installed_once():
+    installed = {name: version for name, version in AUGUST.items() if name != "fastcore"}
+    plan = make_plan(images.image("colab-2026-08-gpu", installed))
+    assert [row.package for row in plan.rows] == ["fastcore"]
+    assert ">=1.14.6" in plan.requirements[0]
+
+
+def test_a_package_that_fastai_does_not_use_is_not_mended():
+    changes = {"fastai": "2.8.7", "fastcore": "1.8.18", "fastprogress": "1.0.5"}
+    assert make_plan(colab(**changes)).nothing_to_do  # python-fasthtml is too new, and not used
+
+
+def test_a_fastai_that_refuses_this_torch_is_changed_and_not_the_torch():
+    here = colab(torch="3.0.0+cu128", torchvision="0.50.0+cu128")
+    plan = make_plan(here)
+    assert plan.requirements == ("fastai!=2.8.8",)
+    assert "torch==3.0.0+cu128" in plan.pins
+
+
+def test_a_fastai_that_is_asked_for_is_installed_with_what_it_needs():
+    plan = make_plan(colab(), Wishes(fastai="2.8.7"))
+    assert plan.requirements == ("fastai==2.8.7", "fastcore<2", "python-fasthtml<0.14.6")
+    assert make_plan(colab(), Wishes(fastai=">=2.8.8")).nothing_to_do
+
+
+def test_a_fastai_that_would_need_another_torch_is_not_planned():
+    plan = make_plan(colab(), Wishes(fastai="2.8.5"))
+    assert not plan.requirements
+    assert not plan.nothing_to_do
+    assert plan.blocked == (
+        "fastai 2.8.5 takes PyTorch before 2.10 only, and 2.11.0+cu128 is here and stays."
+    )
+    assert plan.offers[0].line == '%fastai_setup --fastai ">=2.8.7"'
+
+
+def test_the_same_fastai_may_come_where_the_torch_may_change():
+    plan = make_plan(colab(), Wishes(fastai="2.8.5", torch="2.9"))
+    assert plan.requirements[0] == "torch<2.14,==2.9.*"
+    assert "fastai==2.8.5" in plan.requirements
+
+
+def test_an_upgrade_asks_for_fastai_and_keeps_torch():
+    plan = make_plan(colab(), Wishes(upgrade=True))
+    assert plan.requirements == ("fastai>=2.8",)
+    assert plan.friends == ()
+    assert "torch==2.11.0+cu128" in plan.pins
+
+
+def test_what_may_change_is_not_pinned():
+    plan = make_plan(colab(fastai="2.8.7"), Wishes(allow_change=("numpy", "ipywidgets")))
+    assert plan.free == ("numpy", "ipywidgets")
+    assert not any(line.startswith(("numpy=", "ipywidgets=")) for line in plan.pins)
+    assert "tornado==6.5.7" in plan.pins
 
 
 def test_the_index_is_a_setting():
-    mirror = make_plan(images.inventory(EMPTY), "https://mirror.example/cpu")
+    mirror = make_plan(images.inventory(EMPTY), Wishes(torch_index="https://mirror.example/cpu"))
     assert mirror.index == "https://mirror.example/cpu"
     assert mirror.label == "cpu"
-    registry = make_plan(images.inventory(EMPTY), "registry")
+    registry = make_plan(images.inventory(EMPTY), Wishes(torch_index="registry"))
     assert registry.index is None
     assert registry.label == ""
     assert registry.rows[0].why == "pip's own build, as asked"
 
 
-def test_a_missing_torchvision_is_taken_from_the_build_of_the_torch_that_is_there():
-    installed = {**AUGUST}
-    del installed["torchvision"]
-    plan = make_plan(images.inventory(installed))
-    assert plan.requirements == ("torchvision",)
-    assert plan.index == "https://download.pytorch.org/whl/cu128"
-
-
-def test_a_cpu_torch_without_a_label_gets_a_cpu_torchvision():
-    plan = make_plan(images.inventory({"torch": "2.13.0"}, torch_cuda=None))
-    assert plan.label == "cpu"
-    assert plan.pins == ("torch==2.13.0",)
-
-
-@pytest.mark.parametrize(
-    ("changes", "package"),
-    [
-        ({"fastai": "2.8.7"}, "fastai"),
-        ({"plum-dispatch": "2.10.0"}, "plum-dispatch"),
-        ({"fastcore": "1.14.5", "python-fasthtml": "0.14.14", "fastai": "2.8.7"}, "fastcore"),
-        ({"fastai": "2.7.19"}, "fastai"),
-    ],
-)
-def test_known_breakages_are_mended(changes, package):
-    plan = make_plan(images.inventory({**AUGUST, **changes}))
-    assert package in {row.package for row in plan.rows}
-    assert "torch" not in {row.package for row in plan.rows}
-
-
-def test_a_fastai_that_refuses_this_torch_is_changed_and_not_the_torch():
-    here = images.inventory({**AUGUST, "torch": "3.0.0"})
-    plan = make_plan(here)
-    assert plan.requirements == ("fastai!=2.8.8",)
-    assert "torch==3.0.0" in plan.pins
-
-
-def test_every_known_bad_pair_names_its_source():
-    assert all(bad.source.startswith("https://") and bad.why for bad in KNOWN_BAD)
+def test_a_wish_that_cannot_be_read_is_told():
+    with pytest.raises(BadInput, match="torch"):
+        make_plan(images.inventory(EMPTY), Wishes(torch="newest"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -18,8 +19,10 @@ import pytest
 
 from fastmagic import platforms, progress
 from fastmagic.environment.inventory import Interpreter, snapshot
-from fastmagic.environment.setup import Surroundings, fastai_setup
-from fastmagic.errors import SetupError, Stopped
+from fastmagic.environment.network import Answer
+from fastmagic.environment.setup import fastai_setup
+from fastmagic.environment.surroundings import Surroundings
+from fastmagic.errors import BadInput, SetupError, Stopped
 
 from .wheels import build, unpack
 
@@ -75,7 +78,7 @@ def world(bare: Interpreter, tmp_path: Path) -> Surroundings:
         interpreter=bare,
         cache=lambda: tmp_path / "cache",
         trial=(bare.executable, "-c", WORKS),
-        reachable=lambda url: True,
+        ask_index=lambda url, package: Answer(True, ""),
         place=PLACE,
     )
 
@@ -186,7 +189,9 @@ def test_a_cuda_build_in_place_of_the_cpu_build_is_refused(world, index):
 
 
 def test_an_index_that_cannot_be_reached_is_said_at_once(world, index):
-    away = dataclasses.replace(world, reachable=lambda url: False)
+    away = dataclasses.replace(
+        world, ask_index=lambda url, package: Answer(package != "torch", "No answer.")
+    )
     with pytest.raises(SetupError, match="cannot be reached: https://download"):
         setup(away, index, torch_index=None)
 
@@ -273,3 +278,108 @@ def _remove(site: Path, *names: str) -> None:
         for path in site.glob(f"{name}*"):
             if path.name.split("-")[0] == name:
                 shutil.rmtree(path)
+
+
+def frozen(world: Surroundings) -> str:
+    command = [world.interpreter.executable, "-m", "pip", "freeze", "--all"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_an_undo_brings_the_old_state_back_exactly(world, index):
+    site = Path(world.interpreter.paths[0])
+    setup(world, index)
+    build(index, "fastcore", "2.2.40")
+    build(index, "fastai", "2.8.13", ("fastcore>=2.2.40", "torch<3", "torchvision"))
+    before, files = frozen(world), sorted(path for path in site.rglob("*.py"))
+    upgraded = setup(world, index, upgrade=True)
+    assert {(c.name, c.before, c.after) for c in upgraded.changed} == {
+        ("fastai", "2.8.12", "2.8.13"),
+        ("fastcore", "2.2.39", "2.2.40"),
+    }
+    assert frozen(world) != before
+    shutil.rmtree(index)  # no network, no index: the old files are on this disk
+    undone = setup(world, index, undo=True)
+    assert frozen(world) == before
+    assert sorted(path for path in site.rglob("*.py")) == files
+    assert {(c.name, c.before, c.after) for c in undone.changed} == {
+        ("fastai", "2.8.13", "2.8.12"),
+        ("fastcore", "2.2.40", "2.2.39"),
+    }
+    assert "put back" in str(undone)
+
+
+def test_an_undo_works_after_an_installation_that_failed_half_way(world, index):
+    setup(world, index)
+    before = frozen(world)
+    build(index, "fastcore", "2.2.40")
+    build(index, "fastai", "2.8.13", ("fastcore>=2.2.40", "torch<3", "torchvision"))
+    broken = dataclasses.replace(
+        world,
+        trial=(sys.executable, "-c", 'print(\'fastmagic-answer:{"good": [], "failure": "no"}\')'),
+    )
+    with pytest.raises(SetupError) as caught:
+        setup(broken, index, upgrade=True)
+    assert "--undo" in caught.value.next_step
+    assert frozen(world) != before
+    setup(world, index, undo=True)
+    assert frozen(world) == before
+
+
+def test_nothing_to_undo_is_said(world, index):
+    with pytest.raises(SetupError, match="undo") as caught:
+        setup(world, index, undo=True)
+    assert caught.value.next_step
+
+
+def test_the_plan_says_beforehand_whether_it_can_be_undone(world, index):
+    report = setup(world, index, dry_run=True)
+    assert "undo" in report.undoable
+    assert report.undoable in str(report).replace("\n", " ")
+
+
+def test_another_torch_comes_only_when_it_is_asked_for(world, index):
+    setup(world, index)
+    torch_wheel(index, "2.14.0+cpu")
+    build(index, "torchvision", "0.29.0+cpu", ("torch==2.14.0",))
+    assert setup(world, index).plan.nothing_to_do
+    report = setup(world, index, torch="2.14.0+cpu")
+    assert ("torch", "2.15.0+cpu", "2.14.0+cpu") in {
+        (c.name, c.before, c.after) for c in report.changed
+    }
+    before = frozen(world)
+    setup(world, index, undo=True)
+    assert frozen(world) != before
+    assert "torch==2.15.0+cpu" in frozen(world)
+
+
+def test_sizes_are_part_of_the_plan(world, index):
+    report = setup(world, index, dry_run=True)
+    assert "size" in str(report)
+    assert {row.package for row in report.plan.rows} >= {"torch", "fastai"}
+
+
+def test_json_is_all_that_is_printed(world, index, capsys):
+    report = setup(world, index, dry_run=True, json=True, show=True)
+    assert json.loads(capsys.readouterr().out) == report.to_dict()
+
+
+def test_an_installer_that_does_not_exist_is_refused(world, index):
+    with pytest.raises(BadInput, match="conda"):
+        setup(world, index, installer="conda")
+
+
+def test_no_network_is_said_before_pip_is_started(world, index):
+    away = dataclasses.replace(
+        world, ask_index=lambda url, package: Answer(False, "The index did not answer in 3 s.")
+    )
+    with pytest.raises(SetupError, match="did not answer in 3 s") as caught:
+        setup(away, index)
+    assert "stays as it is" in caught.value.next_step
+    assert not list((world.cache() / "logs").glob("*"))
+
+
+def test_a_restart_that_the_front_end_does_not_allow_is_said(world, index):
+    asked = []
+    here = dataclasses.replace(world, restart=lambda: bool(asked.append("restart")))
+    setup(here, index, restart=True)  # another Python than this kernel's: nothing to restart
+    assert asked == []

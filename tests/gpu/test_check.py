@@ -3,195 +3,204 @@ from __future__ import annotations
 import io
 import json
 import sys
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
-from fastmagic import platforms, progress
+from fastmagic import progress
 from fastmagic.errors import GpuRequired, Stopped
-from fastmagic.gpu.check import Surroundings, gpu_check
+from fastmagic.gpu.check import gpu_check
+from fastmagic.gpu.host import Host
 
-from .fake_nvml import K80, P100, T4, FakeCard, FakeLibrary
+from . import fake_nvml
+from .fake_nvml import P100, T4, FakeCard, FakeLibrary
+from .situations import NO_KERNEL, SITUATIONS, Situation, answer, process, run
 
-TODAY = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
-LOCAL = platforms.Platform("jupyter", "log")
-KAGGLE = platforms.Platform("kaggle", "log")
-
-
-def answering(cuda: str = "", **more: object) -> list[str]:
-    """A process that answers as torch would; `cuda` is its error on the GPU, or "ok"."""
-    runs = [{"device": "cpu", "ok": True, "words": ""}]
-    if cuda:
-        runs.insert(0, {"device": "cuda:0", "ok": cuda == "ok", "words": cuda})
-    answer = {
-        "architectures": TODAY,
-        "cuda_available": bool(cuda),
-        "cuda_words": "",
-        "cuda_names": [],
-        "mps_available": False,
-        "runs": runs,
-        **more,
-    }
-    return [sys.executable, "-c", f"print('fastmagic-answer:' + {json.dumps(answer)!r})"]
+READY = Situation("T4", (), fake_nvml.colab_t4(), probe=("ok",))
 
 
 @pytest.fixture
-def surround(plug_in, tmp_path: Path):
-    """Build surroundings from a library, a torch build and a probe's command."""
+def check(plug_in, tmp_path):
+    """Check a situation; more arguments go to `gpu_check`, `world` changes its surroundings."""
 
-    def make(library, torch="12.8", command=None, place=LOCAL, limit=60.0, env=None):
-        if torch:
-            folder = tmp_path / "torch"
-            folder.mkdir()
-            (folder / "__init__.py").touch()
-            cuda = None if torch == "cpu" else torch
-            (folder / "version.py").write_text(f"__version__ = '2.11.0'\ncuda = {cuda!r}\n")
-        return Surroundings(
-            pynvml=plug_in(library),
-            card_in_slot=lambda: library is not None,
-            torch_paths=[str(tmp_path)],
-            probe_command=command or answering(),
-            probe_limit=limit,
-            place=place,
-            env=env or {},
-            apple=False,
-        )
+    def call(situation, world=None, **arguments):
+        plug_in(situation.library)
+        surroundings = replace(situation.surroundings(tmp_path), **(world or {}))
+        return gpu_check(surroundings=surroundings, **arguments)
 
-    return make
+    return call
 
 
-def test_a_t4_with_a_fitting_torch_is_ready(surround):
-    report = gpu_check(surroundings=surround(FakeLibrary([T4]), command=answering("ok")))
-    assert report.verdict == "ready"
-    assert report.usable
-    assert report.device == "cuda"
-    assert report.gpus[0].memory_total == 15360
-    assert report.torch is not None
-    assert report.torch.architectures == tuple(TODAY)
-    assert "Tesla T4" in str(report)
-    assert "15.0 GiB / 15.0 GiB" in str(report)
+@pytest.mark.parametrize("situation", SITUATIONS, ids=[case.name for case in SITUATIONS])
+def test_each_machine_and_fault_has_its_verdict_and_advice(check, situation):
+    report = check(situation)
+    assert tuple(reason.code for reason in report.reasons) == situation.reasons
+    assert report.verdict == (situation.reasons[0] if situation.reasons else "ready")
+    assert report.usable == (report.verdict == "ready")
+    assert all(reason.sentence and reason.advice for reason in report.reasons)
+    assert "Traceback" not in str(report)
+    json.dumps(report.to_dict(), allow_nan=False)
 
 
-def test_the_report_is_plain_data_and_has_two_faces(surround):
-    report = gpu_check(surroundings=surround(FakeLibrary([T4]), command=answering("ok")))
+def test_the_report_is_plain_data_and_has_two_faces(check):
+    report = check(READY)
     assert json.loads(json.dumps(report.to_dict()))["gpus"][0]["name"] == "Tesla T4"
     assert set(report._repr_mimebundle_()) == {"text/plain", "text/html"}
+    assert report.device == "cuda"
+    assert report.cuda == "12.4"
+    assert report.gpus[0].cuda == 0
+    assert report.estimate is not None
 
 
-def test_a_card_that_supports_nothing_but_its_name_is_ready_and_shows_n_a(surround):
-    library = FakeLibrary([FakeCard("Old card")])
-    report = gpu_check(surroundings=surround(library, command=answering("ok")))
+def test_the_face_fits_a_terminal_of_eighty_columns(check):
+    text = str(check(READY))
+    assert max(map(len, text.splitlines())) <= 80
+    row = next(line for line in text.splitlines() if line.startswith("  0: Tesla T4"))
+    assert row.split()[3:] == ["7.5", "14.6", "/", "15.0", "GiB", "0", "%", "41", "°C", "10", "/",
+        "70", "W"]  # fmt: skip
+
+
+def test_what_a_card_does_not_tell_is_shown_as_n_a(check):
+    text = str(check(Situation("bare", (), fake_nvml.bare_card(), probe=("ok",))))
+    row = next(line for line in text.splitlines() if "GeForce GT 610" in line and line[:2] == "  ")
+    assert row.split() == ["0:", "GeForce", "GT", "610"] + ["n/a"] * 5
+
+
+def test_what_holds_for_many_cards_is_said_once(check):
+    hot = replace(T4, capability=(7, 0))
+    library = FakeLibrary([replace(hot, uuid=f"GPU-{n}") for n in range(16)])
+    report = check(Situation("many", (), library, probe=(NO_KERNEL,) * 15 + ("ok",)))
+    assert len([remark for remark in report.remarks if "too old" in remark]) == 1
+    assert "cuda:0 to cuda:14: fp32 fails" in str(report)
+
+
+def test_mig_instances_have_rows_of_their_own(check):
+    text = str(check(Situation("MIG", (), fake_nvml.split_h100(), probe=("ok",))))
+    assert "MIG 0: 3g.40gb" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_an_old_card_is_found_without_a_probe_too(check):
+    command = tuple(process(answer(runs=[])))
+    situation = Situation("P100", (), FakeLibrary([P100]), command=command)
+    assert check(situation, probe=False).verdict == "arch_unsupported"
+
+
+def test_the_card_that_works_is_the_one_that_training_uses(check):
+    library = FakeLibrary([P100, replace(T4, pci="00000000:00:05.0")])
+    report = check(Situation("mixed", (), library, probe=(NO_KERNEL, "ok")))
+    assert "Tesla T4" in report.sentence
+    assert any("P100" in remark and "too old" in remark for remark in report.remarks)
+
+
+def test_nvml_and_torch_number_the_same_card_by_its_uuid(check):
+    library = FakeLibrary([replace(P100, uuid="GPU-aaaa"), replace(T4, uuid="GPU-bbbb")])
+    seen = [dict(card) for card in Situation("", (), library, probe=("ok",) * 2).said()["devices"]]
+    seen[0]["uuid"], seen[1]["uuid"] = "bbbb", "aaaa"  # CUDA puts the fastest first
+    command = tuple(process(answer(("ok", NO_KERNEL), devices=seen)))
+    report = check(Situation("order", (), library, command=command))
+    assert [card.cuda for card in report.gpus] == [1, 0]
+    assert "Tesla T4" in report.sentence
+
+
+def test_a_kernel_that_holds_the_memory_itself_is_told_so(check):
+    full = FakeLibrary([replace(T4, memory=(15360, 14000), processes=())])
+    own = check(Situation("own", (), full, probe=("ok",), held=13000))
+    assert "Restart the kernel" in own.advice[0]
+    assert "gc.collect" in own.advice[1]
+
+
+def test_another_free_card_is_named_by_its_uuid(check):
+    full = replace(T4, memory=(15360, 14000))
+    library = FakeLibrary([full, replace(T4, uuid="GPU-f4ee", pci="00000000:00:05.0")])
+    report = check(Situation("two", (), library, probe=("ok", "ok")))
+    assert report.verdict == "gpu_busy"
+    assert "%env CUDA_VISIBLE_DEVICES=GPU-f4ee" in report.advice[-1]
+
+
+def test_half_precision_that_fails_is_a_remark_and_no_verdict(check):
+    runs = [run("cpu"), run("cuda:0"), run("cuda:0", "CUBLAS_STATUS_NOT_SUPPORTED", "fp16")]
+    command = tuple(process(answer(("ok",), runs=runs)))
+    report = check(Situation("fp16", (), fake_nvml.colab_t4(), command=command))
     assert report.verdict == "ready"
-    row = next(line for line in str(report).splitlines() if line.startswith("  Old card"))
-    assert row.split() == ["Old", "card"] + ["n/a"] * 5
+    assert any("fp16 does not work" in remark for remark in report.remarks)
 
 
-@pytest.mark.parametrize("card", [K80, P100], ids=["K80", "P100"])
-def test_a_card_too_old_for_this_torch_is_found(surround, card):
-    words = "CUDA error: no kernel image is available for execution on the device"
-    report = gpu_check(surroundings=surround(FakeLibrary([card]), command=answering(words)))
-    assert report.verdict == "arch_unsupported"
-    assert report.device == "cpu"
-    assert [reason.code for reason in report.reasons] == ["arch_unsupported", "probe_failed"]
-    assert words in report.reasons[1].sentence
+def test_clocks_that_are_held_down_and_memory_errors_are_remarks(check):
+    hot = replace(T4, clocks=0x20, ecc=3)
+    report = check(Situation("hot", (), FakeLibrary([hot]), probe=("ok",)))
+    assert report.verdict == "ready"
+    assert any("held down" in remark for remark in report.remarks)
+    assert any("3 memory errors" in remark for remark in report.remarks)
 
 
-def test_an_old_card_is_found_without_a_probe_too(surround):
-    command = answering(runs=[])
-    report = gpu_check(probe=False, surroundings=surround(FakeLibrary([P100]), command=command))
-    assert report.verdict == "arch_unsupported"
+def test_a_small_shared_memory_is_a_remark(check):
+    small = Host(2, 2, 13005, 11000, shm_total=64, shm_free=64, disk_free=70000)
+    report = check(READY, world={"host": lambda: small})
+    assert any("/dev/shm" in remark for remark in report.remarks)
 
 
-def test_a_cpu_build_beside_a_gpu_is_found(surround):
-    report = gpu_check(surroundings=surround(FakeLibrary([T4]), torch="cpu"))
-    assert report.verdict == "torch_cpu_build"
-
-
-def test_a_lost_gpu_is_found(surround):
-    report = gpu_check(surroundings=surround(FakeLibrary([FakeCard(lost=True)])))
-    assert report.verdict == "gpu_lost"
-
-
-def test_no_library_and_no_card_is_cpu_only(surround):
-    report = gpu_check(surroundings=surround(None))
-    assert report.verdict == "cpu_only"
-    assert report.device == "cpu"
-
-
-def test_kaggle_without_a_gpu_tells_its_steps(surround):
-    report = gpu_check(surroundings=surround(None, place=KAGGLE))
-    assert report.verdict == "no_gpu"
-    assert "Accelerator" in report.advice[0]
-
-
-def test_without_torch_no_process_is_started(surround, tmp_path):
+def test_without_torch_no_process_is_started(check, tmp_path):
     trace = tmp_path / "started"
-    command = [sys.executable, "-c", f"open({str(trace)!r}, 'w').close()"]
-    world = surround(FakeLibrary([T4]), torch="", command=command)
-    report = gpu_check(surroundings=world)
+    code = f"open({str(trace)!r}, 'w').close()"
+    situation = Situation("", (), FakeLibrary([T4]), None, command=(sys.executable, "-c", code))
+    report = check(situation)
     assert report.verdict == "torch_missing"
     assert report.torch is None
     assert not trace.exists()
 
 
-@pytest.mark.parametrize(
-    ("code", "limit", "fault"),
-    [
-        ("raise SystemExit(3)", 60, "crashed"),
-        ("import time; time.sleep(60)", 0.5, "hung"),
-        ("print('hello')", 60, "garbage"),
-    ],
-)
-def test_a_faulty_probe_is_a_finding_not_the_end(surround, code, limit, fault):
-    command = [sys.executable, "-c", code]
-    report = gpu_check(surroundings=surround(FakeLibrary([T4]), command=command, limit=limit))
-    assert report.verdict == "probe_failed"
-    assert report.probe is not None
-    assert report.probe.fault == fault
-    assert report.advice
-
-
-def test_require_raises_where_no_gpu_can_be_used(surround):
+def test_require_raises_where_no_gpu_can_be_used(check):
     with pytest.raises(GpuRequired, match="No NVIDIA GPU"):
-        gpu_check(require=True, surroundings=surround(None))
+        check(Situation("none", (), slot=False), require=True)
 
 
-def test_require_is_content_with_a_ready_gpu(surround):
-    world = surround(FakeLibrary([T4]), command=answering("ok"))
-    assert gpu_check(require=True, surroundings=world).usable
+def test_require_is_content_with_a_ready_gpu(check):
+    assert check(READY, require=True).usable
 
 
-def test_the_cards_are_told_before_torch_is_asked(surround):
+def test_json_is_all_that_is_printed(check, capsys):
+    report = check(READY, json=True, show=True)
+    assert json.loads(capsys.readouterr().out) == report.to_dict()
+
+
+def test_the_first_words_come_before_torch_is_asked(check):
     class Order(progress.View):
         def _note(self, text):
             seen.append(text)
 
-        def bar(self, *arguments):
-            seen.append("bar")
+        def bar(self, label, *arguments):
+            seen.append(label)
 
     seen: list[str] = []
-    world = surround(FakeLibrary([T4]), command=answering("ok"))
-    gpu_check(show=Order(), surroundings=world)
-    assert seen[0] == "NVIDIA driver 550.54.15: Tesla T4 (15.0 GiB)"
-    assert "bar" in seen[1:]
+    check(READY, show=Order())
+    assert seen[0] == "Asking the NVIDIA driver"
+    assert seen[1] == "NVIDIA driver 550.54.15: Tesla T4 (15.0 GiB)"
+    assert "Trying PyTorch" in seen[2:]
 
 
-def test_the_twin_prints_nothing_unless_asked(surround, capsys):
-    world = surround(None)
-    gpu_check(surroundings=world)
+def test_the_twin_prints_nothing_unless_asked(check, capsys, tmp_path):
+    check(Situation("none", (), slot=False))
     assert capsys.readouterr().out == ""
     out = io.StringIO()
-    gpu_check(show=progress.LogView(out), surroundings=world)
+    check(Situation("none", (), None, None, slot=False), show=progress.LogView(out))
     assert "GPU check" in out.getvalue()
 
 
-def test_an_interrupt_says_that_nothing_changed(surround):
+def test_an_interrupt_says_that_nothing_changed(check):
     class Impatient(progress.View):
         def bar(self, *arguments):
             raise KeyboardInterrupt
 
     with pytest.raises(Stopped, match="changes nothing"):
-        gpu_check(show=Impatient(), surroundings=surround(None))
+        check(READY, show=Impatient())
+
+
+def test_what_a_card_is_called_is_escaped_in_a_notebook(check):
+    card = FakeCard("<b>GPU</b>", "GPU-1", (7, 5), (15360, 0))
+    html = check(Situation("", (), FakeLibrary([card]), probe=("ok",)))._repr_mimebundle_()
+    assert "<b>GPU</b>" not in html["text/html"]
+    assert "&lt;b&gt;GPU" in html["text/html"]
 
 
 @pytest.mark.train
@@ -208,3 +217,6 @@ def test_a_real_gpu_is_ready():
     report = gpu_check(require=True)
     assert report.device == "cuda"
     assert report.gpus[0].name
+    assert report.gpus[0].cuda is not None
+    assert report.estimate is not None
+    assert report.estimate.seconds

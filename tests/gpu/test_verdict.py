@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from fastmagic.gpu.nvml import Card, NvmlLook
+from fastmagic.gpu.cards import Card, Holder, Slice
+from fastmagic.gpu.nvml import NvmlLook
 from fastmagic.gpu.torch_support import Probe, Run, TorchBuild
 from fastmagic.gpu.verdict import Evidence, judge
 
@@ -31,11 +32,13 @@ def failed(words: str) -> Probe:
         (Evidence(answered(T4), TORCH), [], "cuda"),
         (Evidence(NOTHING, TORCH), ["cpu_only"], "cpu"),
         (Evidence(NOTHING, None), ["torch_missing", "cpu_only"], "cpu"),
-        (Evidence(NOTHING, TORCH, offer="menu"), ["no_gpu"], "cpu"),
+        (Evidence(NOTHING, TORCH, place="colab"), ["no_gpu"], "cpu"),
         (Evidence(answered(), TORCH), ["no_gpu"], "cpu"),
-        (Evidence(answered(T4), TORCH, visible="-1"), ["no_gpu"], "cpu"),
+        (Evidence(answered(T4), TORCH, visible="-1", hidden=True), ["no_gpu"], "cpu"),
         (Evidence(NOTHING, TORCH, card_in_slot=True), ["no_driver"], "cpu"),
         (Evidence(NvmlLook("mismatch"), TORCH), ["no_driver"], "cpu"),
+        (Evidence(NvmlLook("permission"), TORCH), ["no_driver"], "cpu"),
+        (Evidence(NOTHING, TORCH, promised=True), ["no_gpu"], "cpu"),
         (Evidence(answered(T4), None), ["torch_missing"], "cpu"),
         (Evidence(answered(T4), TorchBuild("2.11.0+cpu")), ["torch_cpu_build"], "cpu"),
         (Evidence(answered(T4, driver="470.82"), TORCH), ["driver_too_old"], "cpu"),
@@ -72,19 +75,62 @@ def test_a_full_card_is_busy_and_stays_the_device():
     assert "1,360 of 15,360 MiB" in verdict.sentence
 
 
-def test_one_full_card_of_two_is_not_busy():
-    full = Card("Tesla T4", "GPU-1", (7, 5), 15360, 14000, 1360)
-    assert judge(Evidence(answered(full, T4), TORCH, GOOD)).code == "ready"
+def test_the_card_that_training_uses_decides_whether_it_is_busy():
+    full = Card("Tesla T4", "GPU-1", (7, 5), 15360, 14000, 1360, cuda=0)
+    free = Card("Tesla T4", "GPU-2", (7, 5), 15360, 3, 15357, cuda=1)
+    verdict = judge(Evidence(answered(full, free), TORCH, GOOD))
+    assert verdict.code == "gpu_busy"
+    assert "CUDA_VISIBLE_DEVICES=GPU-2" in verdict.advice[-1]
+    swapped = Card("Tesla T4", "GPU-1", (7, 5), 15360, 14000, 1360, cuda=1)
+    other = Card("Tesla T4", "GPU-2", (7, 5), 15360, 3, 15357, cuda=0)
+    assert judge(Evidence(answered(swapped, other), TORCH, GOOD)).code == "ready"
+
+
+def test_other_programs_that_hold_the_memory_are_named():
+    holder = Holder(pid=812, memory=13900, name="python3", here=False)
+    full = Card("Tesla T4", "GPU-1", (7, 5), 15360, 14000, 1360, holders=(holder,))
+    verdict = judge(Evidence(answered(full), TORCH, GOOD))
+    assert "python3, process 812" in verdict.advice[0]
+
+
+def test_a_full_instance_of_a_split_card_is_busy():
+    piece = Slice(0, "3g.40gb", "MIG-1", 40448, 39000, 1448)
+    card = Card("H100", "GPU-1", (9, 0), 81559, 39000, 42559, mig=True, slices=(piece,))
+    assert judge(Evidence(answered(card), TORCH, GOOD)).code == "gpu_busy"
 
 
 def test_the_offer_of_the_platform_is_the_advice():
-    verdict = judge(Evidence(NOTHING, TORCH, offer="Runtime menu > Change runtime type"))
-    assert verdict.advice == ("Runtime menu > Change runtime type",)
+    verdict = judge(Evidence(NOTHING, TORCH, place="colab"))
+    assert verdict.advice[0].startswith("Runtime menu > Change runtime type")
 
 
 def test_a_p100_on_kaggle_is_told_to_pick_another_accelerator():
-    verdict = judge(Evidence(answered(P100), TORCH, failed("no kernel"), offer="GPU T4 x2"))
+    verdict = judge(Evidence(answered(P100), TORCH, failed("no kernel"), place="kaggle"))
     assert "GPU T4 x2" in verdict.advice[0]
+
+
+def test_an_old_card_elsewhere_is_told_the_last_wheel_that_has_it():
+    verdict = judge(Evidence(answered(P100), TORCH, failed("no kernel")))
+    assert "whl/cu126" in verdict.advice[0]
+
+
+def test_a_card_that_no_driver_can_help_is_not_told_to_install_one():
+    verdict = judge(Evidence(answered(K80, driver="470.82"), TORCH))
+    assert verdict.code == "arch_unsupported"
+    assert not any("Install driver" in line for reason in verdict.reasons for line in reason.advice)
+
+
+def test_an_old_card_beside_a_good_one_does_not_lead():
+    verdict = judge(Evidence(answered(T4, K80, driver="470.82"), TORCH))
+    assert [reason.code for reason in verdict.reasons] == ["driver_too_old", "arch_unsupported"]
+
+
+def test_a_crash_after_a_good_step_is_a_remark():
+    runs = (CPU_RAN, Run("cuda:0", True), Run("cuda:0", False, "it died", "fp16"))
+    probe = Probe("crashed", "It was ended by SIGSEGV", True, True, runs=runs)
+    verdict = judge(Evidence(answered(T4), TORCH, probe))
+    assert verdict.code == "ready"
+    assert any("SIGSEGV" in remark for remark in verdict.remarks)
 
 
 def test_an_amd_gpu_that_ran_is_ready():

@@ -161,6 +161,54 @@ def test_the_accuracy_counted_is_the_one_that_fastai_measures(tmp_path):
             assert epoch.accuracy == pytest.approx(epoch.values["accuracy"], abs=1e-6)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_waiting_for_the_loader_is_told_from_working(tmp_path, workers):
+    import time
+
+    from fastai.callback.core import Callback
+
+    from fastmagic.guard import attach
+
+    class Slow:
+        """Adds to each of the four batches of an epoch what it takes to load it."""
+
+        def __init__(self, items):
+            self.items = items
+
+        def __len__(self):
+            return len(self.items)
+
+        def __getitem__(self, index):
+            time.sleep(0.4 / 64)
+            return self.items[index]
+
+    class Busy(Callback):
+        def before_batch(self):
+            time.sleep(0.05)
+
+    with attach.attached(attach.Session(7, View(), tmp_path)) as session:
+        learn = make_learner(workers=workers)
+        learn.dls.train.dataset = Slow(learn.dls.train.dataset)
+        learn.add_cb(Busy())
+        learn.validate()
+        assert (session.waiting_seconds, session.working_seconds) == (0, 0)
+        learn.fit(1)
+    assert session.working_seconds >= 6 * 0.05
+    assert session.waiting_seconds >= (0.4 if workers == 0 else 0.05)
+    epoch = session.stages[0].epochs[0]
+    assert session.waiting_seconds + session.working_seconds <= epoch.seconds
+
+
+def test_finding_a_rate_is_not_counted(tmp_path):
+    import fastai.callback.schedule  # noqa: F401
+
+    from fastmagic.guard import attach
+
+    with attach.attached(attach.Session(7, View(), tmp_path)) as session:
+        make_learner().lr_find(show_plot=False, num_it=10)
+    assert (session.waiting_seconds, session.working_seconds) == (0, 0)
+
+
 def test_a_learner_exported_inside_the_cell_loads_without_fastmagic(tmp_path, small_folder):
     from fastai.vision.all import ImageDataLoaders, Resize, vision_learner
     from torchvision.models import squeezenet1_1

@@ -63,6 +63,41 @@ def test_every_fit_is_a_stage_with_its_epochs_in_the_history(result):
     assert float(rows[-1]["accuracy"]) == pytest.approx(result.accuracy)
 
 
+def test_the_monitor_ran_beside_it_and_its_samples_are_kept(result):
+    kept = json.loads((result.folder / "result.json").read_text())
+    assert kept["monitor"]["samples"] == result.monitor.samples > 1
+    assert result.monitor.rss_peak > 100
+    assert 0 < result.monitor.ram_peak <= result.monitor.ram_limit
+    with (result.folder / "monitor.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == result.monitor.samples
+    assert max(int(row["rss_mib"] or 0) for row in rows) == result.monitor.rss_peak
+
+
+def test_waiting_for_pictures_is_told_from_working(result):
+    epochs = sum(epoch.seconds for stage in result.stages for epoch in stage.epochs)
+    spent = result.loading.waiting_seconds + result.loading.working_seconds
+    assert 0 < result.loading.waiting_seconds < spent <= epochs
+    assert "Loading pictures took" in str(result)
+    assert "Memory: at most" in str(result)
+
+
+def test_a_gpu_that_is_lost_while_it_trains_is_an_incident(small_folder, plug_in):
+    from tests.gpu.fake_nvml import T4, FakeLibrary
+
+    library = FakeLibrary([T4])
+    plug_in(library)
+    body = "import time\nlearn.fit(1)\nlibrary.lose(0)\ntime.sleep(2)\nlearn.fit(1)"
+    result = train(small_folder, body, namespace={"library": library})
+    assert result.status == "finished"
+    [incident] = result.incidents
+    assert incident.what.startswith("GPU 0 (Tesla T4) was lost after")
+    assert result.monitor.gpus[0].lost_after_s > 0
+    picture = result._repr_mimebundle_()["text/html"]
+    assert 'alt="Chart over' in picture
+    assert "[Chart over" in str(result)
+
+
 def test_the_digest_is_that_of_the_final_weights(result):
     from fastmagic.guard.state import weights_sha256
 

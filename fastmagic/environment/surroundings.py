@@ -1,0 +1,119 @@
+"""The outside world of `fastai_setup`, and what its parts share: wishes, lock and log."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastmagic import platforms
+from fastmagic.environment import network, system_libraries
+from fastmagic.environment.installer import Installer, Source
+from fastmagic.environment.inventory import Interpreter
+from fastmagic.environment.network import Answer
+from fastmagic.environment.restart import restart_kernel
+from fastmagic.environment.system_libraries import System
+from fastmagic.environment.wishes import Wishes
+from fastmagic.errors import SetupError, Stopped
+from fastmagic.progress import View
+
+
+def _cache_folder() -> Path:
+    """Say where logs, kept files and the memory live: the user's cache, else a temporary folder."""
+    import platformdirs
+
+    folder = Path(platformdirs.user_cache_dir("fastmagic"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.gettempdir()) / "fastmagic"
+    return folder
+
+
+def _ask_index(index_url: str | None, package: str) -> Answer:
+    return network.Network().ask(index_url, package)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The outside world of `fastai_setup`; each part can be replaced.
+
+    Attributes
+    ----------
+    interpreter
+        The Python that is set up.
+    cache
+        The folder of logs, of kept files and of the memory of what was verified.
+    trial
+        The process that tries the installation.
+    ask_index
+        Says, in three seconds at most, whether an index answers for a package.
+    system
+        The operating system, for libraries that pip does not bring.
+    restart
+        Restarts the kernel; says whether it could.
+    place
+        The platform; found by itself by default.
+    """
+
+    interpreter: Interpreter = field(default_factory=Interpreter)
+    cache: Callable[[], Path] = _cache_folder
+    trial: Sequence[str] | None = None
+    ask_index: Callable[[str | None, str], Answer] = _ask_index
+    system: System = system_libraries.HERE
+    restart: Callable[[], bool] = restart_kernel
+    place: platforms.Platform | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call's world and wishes."""
+
+    world: Surroundings
+    view: View
+    source: Source
+    kind: type[Installer]
+    wishes: Wishes
+    dry_run: bool
+
+
+def log_file(world: Surroundings) -> Path:
+    """Name the file that gets an installer's whole output."""
+    return world.cache() / "logs" / time.strftime("setup-%Y%m%d-%H%M%S.log")
+
+
+@contextlib.contextmanager
+def stoppable(kept: str) -> Iterator[None]:
+    """Turn Ctrl-C into `Stopped`, which says what state things are in."""
+    try:
+        yield
+    except Stopped:
+        raise
+    except KeyboardInterrupt:
+        raise Stopped(
+            f"The set-up was stopped. {kept}",
+            "Run %fastai_setup again; it looks at what is there and goes on.",
+        ) from None
+
+
+@contextlib.contextmanager
+def only_one(cache: Path) -> Iterator[None]:
+    """Let one set-up at a time change anything; another notebook's is told so at once."""
+    import filelock
+
+    cache.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(cache / "setup.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise SetupError(
+            "Another notebook is being set up at this moment.",
+            "Wait until it has finished, then run %fastai_setup again.",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,300 @@
+"""What to do next: every sentence of advice, with where it was checked.
+
+Plain data in, sentences out. A sentence here names only what exists: a menu entry, a command, a
+wheel; the comment beside it says by which source, checked in November 2026.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from fastmagic.platforms import Name
+
+Advice = tuple[str, ...]
+Capability = tuple[int, int]
+
+# Compute capability below which no PyTorch build since 2.4 has kernels, whatever the driver: the
+# builds for CUDA 11.8 moved to cuDNN 9, which needs 5.0 and later. Source: cuDNN 9 support matrix,
+# https://docs.nvidia.com/deeplearning/cudnn/latest/reference/support-matrix.html.
+OLDEST_USABLE: Capability = (5, 0)
+# Compute capability below which the builds that pip takes by default have no kernels. Source:
+# https://github.com/pytorch/pytorch/blob/main/RELEASE.md, "Release Compatibility Matrix".
+OLDEST_DEFAULT: Capability = (7, 5)
+# The Pythons that PyTorch 2.3.1 for CUDA 11.8 has wheels for. Source: the file names in
+# https://download.pytorch.org/whl/cu118/torch/, cp38 to cp312.
+LAST_KEPLER_PYTHONS = ((3, 8), (3, 12))
+
+# https://www.nvidia.com/drivers is NVIDIA's own short address of its driver search.
+DRIVERS = "https://www.nvidia.com/drivers"
+# PyTorch's own install selector and its list of older builds.
+TORCH_LOCALLY = "https://pytorch.org/get-started/locally/"
+WHEELS = "https://download.pytorch.org/whl"
+
+
+def get_a_gpu(place: Name) -> str:
+    """Say how this platform gives a GPU, in steps; empty where it is up to the machine.
+
+    Examples
+    --------
+    >>> get_a_gpu("jupyter")
+    ''
+    """
+    from fastmagic.platforms import GPU_OFFERS
+
+    return GPU_OFFERS.get(place, "")
+
+
+def new_machine(place: Name) -> Advice:
+    """A GPU fell off the bus: only another machine, or a restart of this one, brings it back.
+
+    Source: NVIDIA's XID documentation, XID 79 "GPU has fallen off the bus",
+    https://docs.nvidia.com/deploy/xid-errors/.
+    """
+    if place == "colab":
+        # The menu as many public notebooks of 2025 and 2026 name it.
+        return ("Runtime > Disconnect and delete runtime, then run the notebook again.",)
+    if place == "kaggle":
+        # A session is stopped and started as a whole: https://www.kaggle.com/docs/notebooks.
+        return ("Stop the notebook's session and start it again.",)
+    return ("Restart this computer, or get a new virtual machine.",)
+
+
+# https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html
+CONTAINER = "In a container, start it with its GPUs: docker run --gpus all …"
+
+
+def driver_sees_no_gpu() -> Advice:
+    """A driver runs, no card answers."""
+    return (CONTAINER, "On your own computer, check that the card is plugged in and powered.")
+
+
+def uncover(visible: str) -> Advice:
+    """`CUDA_VISIBLE_DEVICES` hides every card.
+
+    Source: CUDA Programming Guide, "CUDA Environment Variables"; CUDA reads it once, when it
+    starts in a process.
+    """
+    return (
+        f"It is set to {visible!r}: remove it where it is set (in this notebook, or where Jupyter "
+        "was started), then restart the kernel.",
+    )
+
+
+def make_a_slice() -> Advice:
+    """MIG is on and no instance was made.
+
+    Source: NVIDIA Multi-Instance GPU User Guide,
+    https://docs.nvidia.com/datacenter/tesla/mig-user-guide/.
+    """
+    return (
+        "Ask whoever runs this machine for a MIG instance; as its administrator, switch MIG off "
+        "with: sudo nvidia-smi -mig 0",
+    )
+
+
+def matching_driver() -> Advice:
+    """The kernel's module and NVIDIA's library differ: the new driver is not loaded yet.
+
+    Source: NVML API reference, NVML_ERROR_LIB_RM_VERSION_MISMATCH.
+    """
+    return ("Restart the computer; in a container, start a new one.",)
+
+
+def install_driver() -> Advice:
+    """A card without a working driver."""
+    return (f"Install the driver from {DRIVERS} and restart the computer.",)
+
+
+def start_driver() -> Advice:
+    """The driver is installed, and its kernel module does not run.
+
+    Source: NVML API reference, NVML_ERROR_DRIVER_NOT_LOADED; after an update of the kernel the
+    module has to be built again, which installing the driver does.
+    """
+    return (
+        f"Restart the computer; if that does not help, install the driver again from {DRIVERS}.",
+        CONTAINER,
+    )
+
+
+def install_nvml() -> Advice:
+    """The driver's answers are read through nvidia-ml-py, https://pypi.org/project/nvidia-ml-py/."""
+    return ("Run %pip install nvidia-ml-py, then %gpu_check again.",)
+
+
+def ask_for_permission() -> Advice:
+    """NVML may not be asked by this user: NVML API reference, NVML_ERROR_NO_PERMISSION."""
+    return ("Ask whoever runs this machine for access to the GPU (the device files /dev/nvidia*).",)
+
+
+def newer_driver(driver: str, floor: int, capability: Capability | None) -> Advice:
+    """A driver below what this torch's CUDA needs.
+
+    Parameters
+    ----------
+    driver
+        The installed one.
+    floor
+        The branch that is needed.
+    capability
+        Of the card, or None.
+
+    Notes
+    -----
+    Which wheel runs with which driver: NVIDIA's table in `verdict.DRIVER_FLOORS`; that the wheels
+    exist: https://download.pytorch.org/whl/cu126/torch/ (up to 2.13) and …/cu118/torch/ (up to
+    2.7.1).
+
+    Examples
+    --------
+    >>> newer_driver("535.104", 580, (7, 5))[0]
+    'Install driver 580 or newer from https://www.nvidia.com/drivers and restart the computer.'
+    >>> "torch<2.14" in newer_driver("535.104", 580, (7, 5))[1]
+    True
+    >>> newer_driver("470.82", 580, (3, 7))
+    ('No newer driver supports this card: 470 is the last branch that does.',)
+    """
+    if capability is not None and capability < OLDEST_USABLE:
+        # https://nvidia.custhelp.com/app/answers/detail/a_id/5204: Kepler's last branch is R470.
+        return ("No newer driver supports this card: 470 is the last branch that does.",)
+    first = f"Install driver {floor} or newer from {DRIVERS} and restart the computer."
+    branch = int(driver.split(".")[0]) if driver.split(".")[0].isdigit() else 0
+    if branch >= 525:
+        return (first, _other_torch("a PyTorch for this driver", "torch<2.14", "cu126"))
+    if branch >= 450 and capability is not None and capability <= (9, 0):
+        return (first, _other_torch("a PyTorch for this driver", "torch<2.8", "cu118"))
+    return (first,)
+
+
+def _other_torch(what: str, need: str, label: str) -> str:
+    command = f'python -m pip install "{need}" torchvision --index-url {WHEELS}/{label}'
+    return f"Or, in a new environment, {what}: {command}"
+
+
+def install_torch() -> Advice:
+    """No torch; our own set-up chooses the build."""
+    return ("Run %fastai_setup; it installs PyTorch and fastai.",)
+
+
+def cuda_build(place: Name) -> Advice:
+    """A GPU beside a torch for the CPU."""
+    if get_a_gpu(place):
+        # The image follows the accelerator: the GPU images carry a CUDA torch, the CPU images do
+        # not, https://github.com/googlecolab/backend-info and .../Kaggle/docker-python.
+        return ("Start a new session with the GPU switched on: its PyTorch has CUDA.",)
+    return (f"Install the CUDA build, best in a new environment: {TORCH_LOCALLY}",)
+
+
+def fitting_wheel(
+    capability: Capability, place: Name, python: tuple[int, int] = sys.version_info[:2]
+) -> Advice:
+    """The installed torch has no kernels for the card.
+
+    Parameters
+    ----------
+    capability
+        The card's.
+    place
+        The platform; where it has better accelerators, they are the advice.
+    python
+        The running Python's version, for wheels that exist for some only.
+
+    Examples
+    --------
+    >>> fitting_wheel((6, 0), "kaggle")[0].startswith("Pick another accelerator: Settings")
+    True
+    >>> fitting_wheel((3, 7), "jupyter", (3, 13))[1].partition("; ")[2]
+    'it has no build for Python 3.13, so that takes an environment with Python 3.12.'
+    """
+    offer = get_a_gpu(place)
+    if offer:
+        return (f"Pick another accelerator: {offer}",)
+    if capability < OLDEST_USABLE:
+        return ("Training on the CPU works here.", _kepler_wheel(python))
+    if capability < OLDEST_DEFAULT:
+        # Wheels that exist: https://download.pytorch.org/whl/cu126/torch/, up to 2.13.0.
+        command = f'python -m pip install "torch<2.14" torchvision --index-url {WHEELS}/cu126'
+        return (f"In a new environment, the last builds with kernels for this card: {command}",)
+    return (f"Install the newest PyTorch, best in a new environment: {TORCH_LOCALLY}",)
+
+
+def _kepler_wheel(python: tuple[int, int]) -> str:
+    last = "The last PyTorch with kernels for this card is 2.3.1 for CUDA 11.8"
+    oldest, newest = LAST_KEPLER_PYTHONS
+    if oldest <= python <= newest:
+        command = (
+            f'python -m pip install "torch==2.3.1" "torchvision==0.18.1" --index-url {WHEELS}/cu118'
+        )
+        return f"{last}; in a new environment: {command}"
+    here, takes = ".".join(map(str, python)), ".".join(map(str, newest))
+    return (
+        f"{last}; it has no build for Python {here}, so that takes an environment with Python "
+        f"{takes}."
+    )
+
+
+def choose_card(uuid: str | None) -> str:
+    """Another card of this machine is the better one.
+
+    Source: CUDA Programming Guide, "CUDA Environment Variables": GPUs may be named by UUID.
+    """
+    name = uuid or "NUMBER"
+    return (
+        f"To train on the other GPU, restart the kernel and run this before anything else: "
+        f"%env CUDA_VISIBLE_DEVICES={name}"
+    )
+
+
+def free_own_memory() -> Advice:
+    """This kernel's own earlier cells hold the memory.
+
+    Source: PyTorch, "CUDA semantics > Memory management"; after an error the traceback keeps the
+    tensors alive (`sys.last_traceback`), so only a restart frees them for certain.
+    """
+    return (
+        "Restart the kernel: that frees it for certain.",
+        "Or try: del learn, dls; import gc, torch; gc.collect(); torch.cuda.empty_cache()",
+    )
+
+
+def free_others_memory(names: tuple[str, ...]) -> Advice:
+    """Other programs hold the memory."""
+    who = f" ({', '.join(names)})" if names else ""
+    return (f"Close the other notebooks and programs that use the GPU{who}; shut down their "
+            "kernels, closing the browser's tab alone does not.",)  # fmt: skip
+
+
+def free_somebodys_memory() -> Advice:
+    """It cannot be seen who holds the memory."""
+    return (
+        "If earlier cells of this notebook trained something, restart the kernel: that frees "
+        "their memory.",
+        "Otherwise shut down other notebooks and programs that use the GPU.",
+    )
+
+
+def check_setup() -> Advice:
+    """Torch itself does not work; our own set-up tries all of it and knows the usual causes."""
+    return ("Run %fastai_setup; it checks whether PyTorch and its friends work together.",)
+
+
+def restart_kernel() -> Advice:
+    """A CUDA that does not start often does after a restart of the process."""
+    return ("Restart the kernel and run %gpu_check again.",)
+
+
+def same_cause() -> Advice:
+    """The step failed for the reason that was given first.
+
+    Source: pytorch, "no kernel image is available for execution on the device" is what a build
+    without the card's architecture says, https://github.com/Kaggle/kaggle-cli/issues/1151.
+    """
+    return ("That is how a GPU that is not supported fails.",)
+
+
+def small_first() -> Advice:
+    """No GPU, and none on offer. The minute: README, `tests/benchmarks/sample_training.py`."""
+    return (
+        "Small data trains well: %train_lesson1 --data sample takes about a minute (an estimate).",
+        "For more, use a free GPU on Colab or Kaggle.",
+    )
