@@ -20,6 +20,9 @@ from typing import Any
 LINE = 78
 """Columns at which the text face wraps: narrow enough for an 80-column terminal."""
 
+NARROWEST = 20
+"""Columns that the last cell of a table gets at least; below it, the line stays long."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Text:
@@ -107,9 +110,30 @@ def _text(part: Part) -> str:
         return textwrap.indent(part.text, "    ")
     if isinstance(part, Picture):
         return f"[{part.alt}]"
+    return table_text(part)
+
+
+def table_text(part: Table) -> str:
+    """Set a table in plain text; what is too wide for a line is wrapped in its last column.
+
+    Examples
+    --------
+    >>> print(table_text(table(("package", "why"), [("torch", "as asked")])))
+      package  why
+      -------  --------
+      torch    as asked
+    """
     widths = column_widths(part)
+    room = LINE - sum(width + 2 for width in widths[:-1]) - 2
+    if widths[-1] > room >= NARROWEST:
+        widths[-1] = room
     rule = ["-" * width for width in widths]
-    return "\n".join(table_line(cells, widths) for cells in (part.head, rule, *part.rows))
+    lines = [table_line(part.head, widths), table_line(rule, widths)]
+    for cells in part.rows:
+        first, *more = textwrap.wrap(cells[-1], widths[-1], break_long_words=False) or [""]
+        lines.append(table_line((*cells[:-1], first), widths))
+        lines += [table_line((*[""] * (len(cells) - 1), words), widths) for words in more]
+    return "\n".join(lines)
 
 
 def column_widths(part: Table) -> list[int]:

@@ -1,7 +1,8 @@
 """One progress display for a notebook, a terminal and a log file.
 
 A verb is handed a `View` and tells it what happens: `note` for a line that stays, `bar` for the
-one thing that moves, `row` for a table that grows, `live` for a face that is replaced by the next
+one thing that moves, `row` for a table that grows,
+`table` for one that is whole, `live` for a face that is replaced by the next
 one, `finish` for the result's face. How that looks
 is the view's affair:
 
@@ -24,12 +25,12 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from fastmagic import faces, platforms
-from fastmagic.faces import Face, Part, Text
+from fastmagic.faces import Face, Part, Table, Text
 
 UPDATES_PER_SECOND = 5
 LOG_EVERY_SECONDS = 10
-# To the first column, up, then erase from there to the end of the screen: ECMA-48, CUU and ED, which every
-# terminal that IPython runs in knows.
+# To the first column, up, then erase from there to the end of the screen: ECMA-48, CUU and ED, which
+# every terminal that IPython runs in knows.
 UP_AND_CLEAR = "\r\x1b[{}A\x1b[J"
 
 
@@ -79,6 +80,11 @@ class View:
             self.head, self.rows, self.table_name = tuple(head), [], name
         self.rows.append(tuple(str(value) for value in values))
         self._row()
+
+    def table(self, table: Table) -> None:
+        """Show a whole table that stays; a log does not show one of its name again at the end."""
+        self.head, self.rows, self.table_name = table.head, list(table.rows), table.name
+        self._table(table)
 
     def live(self, face: Face) -> None:
         """Show a face that the next one replaces; drawn at most five times a second."""
@@ -140,6 +146,7 @@ class View:
     def _note(self, text: str) -> None: ...
     def _draw_bar(self) -> None: ...
     def _row(self) -> None: ...
+    def _table(self, table: Table) -> None: ...
     def _live(self, face: Face) -> None: ...
     def _finish(self, face: Face) -> None: ...
 
@@ -198,6 +205,10 @@ class LogView(View):
             self._print(faces.table_line(self.head, widths))
             self._print(faces.table_line(["-" * width for width in widths], widths))
         self._print(faces.table_line(self.rows[-1], widths))
+
+    def _table(self, table: Table) -> None:
+        self._tables.add(table.name)
+        self._print(faces.table_text(table))
 
     def _live(self, face: Face) -> None:
         self._print(face.text())
@@ -301,6 +312,9 @@ class NotebookView(View):
         self._refresh()
 
     def _row(self) -> None:
+        self._refresh()
+
+    def _table(self, table: Table) -> None:  # noqa: ARG002 - the view has its rows
         self._refresh()
 
     def _live(self, face: Face) -> None:

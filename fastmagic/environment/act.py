@@ -14,15 +14,7 @@ from fastmagic.environment.inventory import Inventory
 from fastmagic.environment.keep import Keeper
 from fastmagic.environment.plan import Plan, Row
 from fastmagic.environment.refusal import harm
-from fastmagic.environment.report import (
-    DEPENDENCY,
-    PLAN_COLUMNS,
-    PLAN_TABLE,
-    Change,
-    SetupReport,
-    main_rows,
-    plan_cells,
-)
+from fastmagic.environment.report import DEPENDENCY, Change, SetupReport, plan_table
 from fastmagic.environment.surroundings import Run, Surroundings, log_file, only_one, stoppable
 from fastmagic.errors import SetupError
 
@@ -68,8 +60,7 @@ def install(run: Run, here: Inventory, plan: Plan) -> SetupReport:
             need = keeper.estimate(before, versions)
         if run.dry_run:
             return SetupReport(plan, undoable=need.sentence, log=log, dry_run=True)
-        for row in main_rows(plan):
-            view.row(PLAN_COLUMNS, plan_cells(row), PLAN_TABLE)
+        view.table(plan_table(plan))
         changed = _act(run, keeper, installer, plan, before, versions, need.fits)
         worked, libraries = _verify(run, log, need.fits)
         keeper.settle()

@@ -9,7 +9,7 @@ from typing import Literal
 from fastmagic import faces
 from fastmagic.environment.plan import Plan, Row
 from fastmagic.environment.undo import Undone
-from fastmagic.faces import Face, Part, Text
+from fastmagic.faces import Face, Part, Table, Text
 
 TITLE = "fastai setup"
 DEPENDENCY = "needed by the others"
@@ -87,9 +87,9 @@ class SetupReport(faces.Shown):
 
     def _plan_parts(self) -> list[Part]:
         parts: list[Part] = [Text(f"Note: {words}") for words in self.plan.warnings]
-        shown = main_rows(self.plan)
+        shown = _main_rows(self.plan)
         if shown:
-            parts.append(faces.table(PLAN_COLUMNS, map(plan_cells, shown), PLAN_TABLE))
+            parts.append(plan_table(self.plan))
         others = [row for row in self.plan.rows if row not in shown]
         if others:
             known = sum(row.size or 0 for row in others)
@@ -121,12 +121,16 @@ class SetupReport(faces.Shown):
         return "Not verified."
 
 
-def main_rows(plan: Plan) -> list[Row]:
-    """Give the rows that a person cares about: not the new packages that others need."""
+def plan_table(plan: Plan) -> Table:
+    """Set the packages of a plan that a person cares about, with the versions pip chose."""
+    return faces.table(PLAN_COLUMNS, map(_cells, _main_rows(plan)), PLAN_TABLE)
+
+
+def _main_rows(plan: Plan) -> list[Row]:
+    """All but the new packages that others need."""
     return [row for row in plan.rows if row.now or row.why != DEPENDENCY]
 
 
-def plan_cells(row: Row) -> tuple[str, ...]:
-    """Set one row of the plan's table."""
-    size = "n/a" if row.size is None else faces.size(row.size)
+def _cells(row: Row) -> tuple[str | None, ...]:
+    size = None if row.size is None else faces.size(row.size)
     return row.package, row.now or "-", row.then, size, row.why

@@ -44,6 +44,7 @@ from fastmagic.faces import Face, Part, Text
 
 TITLE = "fastai setup --undo"
 NO_CHANGE = "Nothing was changed."
+SHOWN = 12  # names of removed packages
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,14 @@ class Undone(faces.Shown):
         count = len(self.changed)
         words = f"{count} package{'s' * (count != 1)} put back" if count else "nothing had changed"
         parts: list[Part] = [Text(f"The state of {self.time} is back: {words}.", strong=True)]
-        if self.changed:
-            rows = [(one.name, one.undone or "-", one.back or "-") for one in self.changed]
-            parts.append(faces.table(("package", "undone", "back"), rows))
+        back = [(one.name, one.undone or "-", one.back) for one in self.changed if one.back]
+        if back:
+            parts.append(faces.table(("package", "undone", "back"), back))
+        gone = [one.name for one in self.changed if not one.back]
+        if gone:
+            more = f" and {len(gone) - SHOWN} more" if len(gone) > SHOWN else ""
+            names = ", ".join(gone[:SHOWN])
+            parts.append(Text(f"Removed, for it was not there before: {names}{more}."))
         if self.others:
             parts.append(Text(f"Left alone, for it came otherwise: {', '.join(self.others)}."))
         if self.overwritten:
