@@ -29,8 +29,8 @@ from fastmagic.faces import Face, Part, Table, Text
 
 UPDATES_PER_SECOND = 5
 LOG_EVERY_SECONDS = 10
-# To the first column, up, then erase from there to the end of the screen: ECMA-48, CUU and ED, which
-# every terminal that IPython runs in knows.
+# To the first column, up, then erase from there to the end of the screen: ECMA-48, CUU and ED,
+# which every terminal that IPython runs in knows.
 UP_AND_CLEAR = "\r\x1b[{}A\x1b[J"
 
 

@@ -6,6 +6,7 @@ Its argument is the path of `gpu/probe.py`.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import runpy
 import sys
@@ -39,11 +40,21 @@ def train(probe: str) -> str:
     """Run a small step on the device that training will use."""
     import torch
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    mps = getattr(torch.backends, "mps", None)
+    device = "cuda" if torch.cuda.is_available() else "mps" if mps and mps.is_available() else "cpu"
     found: dict[str, Any] = runpy.run_path(probe)["try_device"](device)
     if not found["ok"]:
         raise RuntimeError(f"a training step on {device} failed: {found['words']}")
     return f"a training step on {device} (PyTorch {torch.__version__})"
+
+
+def import_opencv() -> str:
+    """Import cv2 where it is installed: it is what breaks with another numpy, or without libGL."""
+    if importlib.util.find_spec("cv2") is None:
+        return ""
+    import cv2
+
+    return f"OpenCV {cv2.__version__}"
 
 
 def main(probe: str) -> None:
@@ -51,8 +62,8 @@ def main(probe: str) -> None:
     good: list[str] = []
     failure = ""
     try:
-        for step in (import_fastai, use_torchvision, lambda: train(probe)):
-            good.append(step())
+        for step in (import_fastai, use_torchvision, lambda: train(probe), import_opencv):
+            good += filter(None, [step()])
     except Exception as error:
         failure = "".join(traceback.format_exception_only(type(error), error)).strip()
     sys.stdout.write(f"\n{MARK}{json.dumps({'good': good, 'failure': failure})}\n")

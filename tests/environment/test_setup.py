@@ -22,6 +22,7 @@ from fastmagic.environment.inventory import Interpreter, snapshot
 from fastmagic.environment.network import Answer
 from fastmagic.environment.setup import fastai_setup
 from fastmagic.environment.surroundings import Surroundings
+from fastmagic.environment.system_libraries import System
 from fastmagic.errors import BadInput, SetupError, Stopped
 
 from .wheels import build, unpack
@@ -383,3 +384,31 @@ def test_a_restart_that_the_front_end_does_not_allow_is_said(world, index):
     here = dataclasses.replace(world, restart=lambda: bool(asked.append("restart")))
     setup(here, index, restart=True)  # another Python than this kernel's: nothing to restart
     assert asked == []
+
+
+def test_what_opencv_misses_is_installed_by_apt_before_the_verification(world, index, tmp_path):
+    site = Path(world.interpreter.paths[0])
+    library = tmp_path / "libGL.so.1"
+    code = (
+        f"import os\nif not os.path.exists({str(library)!r}):\n"
+        "    raise ImportError('libGL.so.1: cannot open shared object file')\n"
+    )
+    unpack(site, "opencv-python", "5.0", modules={"cv2/__init__.py": code})
+    apt = tmp_path / "apt-get"
+    apt.write_text(f"#!/bin/sh\necho Setting up $@\ntouch {library}\n")
+    apt.chmod(0o755)
+    release = tmp_path / "os-release"
+    release.write_text("ID=ubuntu\nID_LIKE=debian\n")
+    system = System(os_release=release, apt_get=str(apt), is_root=lambda: True)
+    try:
+        report = setup(dataclasses.replace(world, system=system), index)
+        assert report.libraries == ("libgl1",)
+        assert "libgl1" in str(report)
+        library.unlink()
+        nobody = dataclasses.replace(system, is_root=lambda: False)
+        shutil.rmtree(world.cache())  # nothing is remembered as verified
+        with pytest.raises(SetupError, match="libGL") as caught:
+            setup(dataclasses.replace(world, system=nobody), index)
+        assert "sudo apt-get install" in caught.value.next_step
+    finally:
+        _remove(site, "opencv_python", "cv2")

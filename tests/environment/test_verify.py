@@ -74,4 +74,17 @@ def test_the_real_fastai_works():
     pytest.importorskip("fastai")
     trial = verify.try_out(Interpreter())
     assert trial.failure == ""
-    assert len(trial.good) == 3
+    assert [words.split()[0] for words in trial.good[:3]] == ["fastai", "torchvision", "a"]
+
+
+@pytest.mark.train
+def test_an_opencv_that_is_there_is_imported_too(tmp_path, monkeypatch):
+    pytest.importorskip("fastai")
+    fake = tmp_path / "cv2.py"
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    fake.write_text("__version__ = '5.0'")
+    assert verify.try_out(Interpreter()).good[-1] == "OpenCV 5.0"
+    fake.write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    trial = verify.try_out(Interpreter())
+    assert "libGL.so.1" in trial.failure
+    assert trial.cause
