@@ -30,10 +30,15 @@ class FastMagics(Magics):
     runs = Unicode(
         "", help="The folder of the lesson's runs; empty for fastmagic-runs beside the notebook."
     ).tag(config=True)
+    cache = Unicode(
+        "", help="A folder, say on a mounted Drive, that keeps the archives %get_data downloads."
+    ).tag(config=True)
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
         self.once = shell_hooks.attach(shell, MAY_BE_EMPTY)
+        parsers = {name: getattr(type(self), name).parser for name in self.magics["line"]}
+        self.end_completion = shell_hooks.attach_completion(shell, parsers)
         self.last_data: str | None = None
 
     @magic_arguments()
@@ -115,7 +120,14 @@ class FastMagics(Magics):
     @magic_arguments()
     @argument("source", nargs="?", help="A data set's name, an address, an archive or a folder.")
     @argument("--list", action="store_true", help="Show the data sets that have a name.")
+    @argument("-v", "--verbose", action="store_true", help="With --list: addresses and hashes too.")
     @argument("--dest", help="The folder to put the data set in; fastai's own by default.")
+    @argument(
+        "--cache",
+        metavar="DIR",
+        help="Keep what is downloaded in this folder, say on a mounted Drive, and take it from "
+        "there on the next machine.",
+    )
     @argument("--checksum", default="", metavar="ALG:HEX", help="What the archive must hash to.")
     @argument(
         "--label-pattern",
@@ -133,22 +145,21 @@ class FastMagics(Magics):
         def call(args: Any) -> Any:
             from fastmagic.data import catalogue, get
 
+            cache = args.cache or self.cache or None
             if args.list:
-                return get.list_data(show=True)
+                return get.list_data(show=True, verbose=args.verbose, cache=cache)
             if not args.source:
-                raise BadInput(
-                    "%get_data needs a data set.",
-                    "Give an address, an archive, a folder, or one of "
-                    f"{', '.join(catalogue.CATALOGUE)}.",
-                )
+                raise BadInput("%get_data needs a data set.", catalogue.choices())
             path = get.get_data(
                 args.source,
                 dest=args.dest,
                 checksum=args.checksum,
                 label_pattern=args.label_pattern,
+                cache=cache,
                 show=True,
             )
-            self.last_data = args.source if args.dest is None else str(path)
+            named = args.source in catalogue.CATALOGUE and args.dest is None
+            self.last_data = args.source if named else str(path)
             return path
 
         return self._serve(FastMagics.get_data, line, call)
@@ -191,6 +202,7 @@ class FastMagics(Magics):
                 data,
                 cell,
                 runs_folder=options.pop("runs") or self.runs or None,
+                cache=self.cache or None,
                 namespace=self.shell.user_ns,
                 show=True,
                 first_line=2,
@@ -277,3 +289,4 @@ def unload(shell: Any) -> None:
     if magics in shell.configurables:
         shell.configurables.remove(magics)
     shell_hooks.detach(shell, magics.once)
+    magics.end_completion()

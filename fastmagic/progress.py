@@ -57,6 +57,7 @@ class View:
         self._bar: tuple[str, float, float | None, str] | None = None
         self._bar_since = 0.0
         self._bar_label = ""
+        self._bar_from = 0.0
         self._drawn = float("-inf")
 
     def note(self, text: str) -> None:
@@ -69,6 +70,7 @@ class View:
         now = self._clock()
         if label != self._bar_label:
             self._bar_label, self._bar_since, self._drawn = label, now, float("-inf")
+            self._bar_from = done  # what was there before does not count for the rate
         self._bar = (label, done, total, unit)
         if now - self._drawn >= self._pause():
             self._drawn = now
@@ -137,6 +139,7 @@ class View:
                 unit=unit,
                 unit_scale=scale,
                 ascii=False,
+                initial=self._bar_from,
             )
         )
 

@@ -1,6 +1,6 @@
 """What hangs in the running IPython shell besides the magics themselves, and its removal.
 
-Two small things that IPython has no setting for:
+Small things that IPython has no setting for:
 
 An empty `%%` cell. IPython refuses a cell magic with nothing below it before the magic is asked,
 so `%%train_lesson1 …` alone is turned into `%train_lesson1 …` when the cell comes in.
@@ -8,13 +8,20 @@ so `%%train_lesson1 …` alone is turned into `%train_lesson1 …` when the cell
 Each result once. A magic has shown its result when it returns it, live, in place; IPython would
 show the returned value again as `Out[n]`. So that value is filed (`Out`, `_`) but not shown, where
 the cell's last line is the magic itself. `x = %gpu_check` and a later `x` are not touched.
+
+TAB. IPython from 8.6 on asks matchers, which say what they replace; older ones, Colab's among them,
+ask a hook for what goes on from the last part of a word, cut at `:` and `=`.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from fastmagic.completion import offer
 
 
 class EmptyCell:
@@ -106,3 +113,52 @@ def _follow(before: Any, after: Any) -> None:
     """Change the hook of the cell that is running now: the one that loads or unloads us."""
     if sys.displayhook is before:
         sys.displayhook = after
+
+
+def attach_completion(shell: Any, parsers: Mapping[str, Any]) -> Callable[[], None]:
+    """Let TAB complete the lines of these magics, and give back what ends it.
+
+    Parameters
+    ----------
+    shell
+        The running IPython shell.
+    parsers
+        Each magic's name, without `%`, and its argument parser.
+    """
+    try:
+        from IPython.core.completer import SimpleCompletion, context_matcher
+    except ImportError:  # before 8.6
+        return _hook_completion(shell, parsers)
+
+    @context_matcher(identifier="fastmagic")
+    def matcher(context: Any) -> dict[str, Any]:
+        found = offer(context.text_until_cursor, parsers)
+        if found is None:
+            return {"completions": [], "suppress": False}
+        return {
+            "completions": [SimpleCompletion(text=word, type="magic") for word in found.words],
+            "matched_fragment": found.fragment,
+            "suppress": bool(found.words),
+        }
+
+    shell.Completer.custom_matchers.append(matcher)
+    return lambda: _remove(shell.Completer.custom_matchers, matcher)
+
+
+def _hook_completion(shell: Any, parsers: Mapping[str, Any]) -> Callable[[], None]:
+    def complete(_shell: Any, event: Any) -> list[str]:
+        found = offer(event.text_until_cursor, parsers)
+        if found is None:
+            return []
+        known = max(0, len(found.fragment) - len(event.symbol))  # IPython cuts at : and =
+        return [word[known:] for word in found.words]
+
+    pattern = re.compile(rf".*%({'|'.join(map(re.escape, parsers))})\s", re.DOTALL)
+    shell.set_hook("complete_command", complete, re_key=pattern)
+    regexs = shell.strdispatchers["complete_command"].regexs
+    return lambda: regexs.pop(pattern, None) and None
+
+
+def _remove(every: list[Any], one: Any) -> None:
+    if one in every:
+        every.remove(one)

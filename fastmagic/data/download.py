@@ -1,67 +1,72 @@
 """Fetches one archive: what has arrived is never fetched again, in another process neither.
 
-pooch keeps the archive and compares its hash; what it lacks is here, as its downloader: a partial
-file that the next process goes on with. `NAME.part` is the beginning of the archive, and
-`NAME.part.json` beside it says of which: the address, and the server's own marks of that version
-(ETag, Last-Modified). The rest is asked for with `If-Range`, so that a server whose file has
-changed sends the whole of the new one instead of an end that does not fit (RFC 9110, 13.1.5 and
-14.2); the answer's status, range and length are checked before a byte is added.
+One `download` goes through an archive's addresses, and at each tries as often as that brings
+something. What it stands on:
+
+    address    what of an address may be shown      answer     is this the part that was asked for
+    retry      when again, and after how long       server     one address, and its failures
+    partial    what is there, and its record        fetch      one try
+    verify     hashes, made as the bytes arrive     parallel   several connections, if that helps
+
+The caller holds the lock of the data set (`places.py`): two downloads to one archive at the same
+time are not for here.
 """
 
 from __future__ import annotations
 
 import errno
-import json
-import os
-import re
-import shutil
+import random
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fastmagic
 from fastmagic import faces
-from fastmagic.data.address import fingerprint, host, shown
+from fastmagic.data.address import fingerprint, shown
+from fastmagic.data.fetch import Fetch, Wanted
+from fastmagic.data.parallel import Ramp
+from fastmagic.data.partial import Partial
+from fastmagic.data.retry import Patience, TryAgain, back_off
+from fastmagic.data.server import Server
+from fastmagic.data.verify import Digest, split_checksum
 from fastmagic.errors import DataError, DownloadError, FastMagicError, Stopped
 from fastmagic.progress import View
-
-CHUNK = 1 << 16
-TIMEOUTS = (10.0, 30.0)
-"""Seconds to wait for a connection, and for the next bytes."""
-
-TRIES = 4
-"""Tries in a row that bring nothing new before it ends; the waits between are 1, 2 and 4 s."""
-
-_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""HTTP answers that may be different in a moment."""
 
 _NETWORK = (
     "Check that this machine has internet (on Kaggle: Settings > Internet > On), then run the same "
     "line again: what has arrived is kept."
 )
+_REDIRECTS = 10
 
 
-class _TryAgain(Exception):
-    """This try did not bring the whole file; the next may."""
+@dataclass(frozen=True)
+class Fetched:
+    """An archive that is here, and what is known of it.
 
+    Attributes
+    ----------
+    path
+        Where it lies.
+    sha256
+        Of the whole file; empty for one that lay there already and that nobody had a checksum for.
+    size
+        In bytes.
+    url
+        Where it came from, without secrets; empty for one that lay there already.
+    etag
+        The server's mark of that version; empty where it gave none.
+    hashes
+        All the hashes that were made, by their names in `hashlib`.
+    """
 
-@dataclass
-class _Version:
-    """Which version of which file the partial file is the beginning of."""
-
-    source: str
+    path: Path
+    sha256: str
+    size: int
+    url: str = ""
     etag: str = ""
-    modified: str = ""
-    total: int | None = None
-
-    @property
-    def mark(self) -> str:
-        """What `If-Range` takes: a strong ETag, else the date, else nothing."""
-        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
 
 def download(
@@ -70,10 +75,18 @@ def download(
     *,
     checksum: str = "",
     expected: int = 0,
+    size: int = 0,
+    mirrors: Sequence[str] = (),
+    hashes: Sequence[str] = (),
     view: View | None = None,
     session: Any = None,
     sleep: Callable[[float], None] = time.sleep,
-) -> Path:
+    dice: Callable[[], float] = random.random,
+    clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], float] = time.time,
+    patience: Patience | None = None,
+    ramp: Ramp | None = None,
+) -> Fetched:
     """Fetch an archive unless it is there, going on from what an earlier try left.
 
     Parameters
@@ -86,306 +99,232 @@ def download(
         `md5:…` or `sha256:…` of the whole file; empty where none is known.
     expected
         The size in bytes that was recorded for it; said where it differs, and not insisted on.
+    size
+        The size in bytes that it must have; 0 where that is not known.
+    mirrors
+        Other addresses of the same file, tried in this order when the first one has failed.
+    hashes
+        Names of hashes that are to be made besides SHA-256 while it comes.
     view
         Shows how far it is.
     session
         A `requests.Session`; a new one by default.
     sleep
         Waits so many seconds between two tries.
+    dice
+        Gives a number from 0 to 1, by which the waits differ.
+    clock
+        Seconds that only grow.
+    now
+        Seconds since 1970.
+    patience
+        How long to wait, and for what.
+    ramp
+        Decides how many connections there are; one to four by default.
 
     Returns
     -------
-    Path
-        `archive`.
+    Fetched
+        The archive with its hash, made while it was written.
 
     Raises
     ------
     DownloadError
-        When the server refuses, sends something else, or cannot be reached.
+        When every address refuses, sends something else, or cannot be reached.
+    DataError
+        When it cannot be written.
     Stopped
         On Ctrl-C; what has arrived is kept.
     """
-    pooch = import_pooch()
-    fetcher = _Fetcher(url, archive, view or View(), session, sleep, expected)
+    urls = tuple(dict.fromkeys((url, *mirrors)))
+    wanted = Wanted(checksum, expected, size, tuple(fingerprint(one) for one in urls))
+    world = _World(session, sleep, dice, clock, now, patience or Patience(), ramp or Ramp())
+    job = _Job(archive, wanted, hashes, view or View(), world)
     try:
-        with _quiet(pooch.get_logger()):
-            pooch.retrieve(url, checksum or None, archive.name, archive.parent, downloader=fetcher)
+        return job.already() or job.run(urls)
     except FastMagicError:
         raise
-    except ValueError as error:  # pooch: another hash
-        fetcher.drop()
-        msg = f"{archive.name} from {shown(url)} arrived with another checksum than {checksum}."
-        raise DownloadError(msg, "It was not kept. Check the address and the checksum.") from error
-    fetcher.drop()
-    return archive
+    except KeyboardInterrupt:
+        raise job.stopped() from None
+    except OSError as error:
+        raise _not_written(archive, error) from error
 
 
-def import_pooch() -> Any:
-    """Import pooch, without the warning that its tqdm gives where ipywidgets are missing.
+@dataclass(frozen=True)
+class _World:
+    """What a download needs from outside."""
 
-    We show our own progress, which needs no widgets.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        import pooch
-    return pooch
+    session: Any
+    sleep: Callable[[float], None]
+    dice: Callable[[], float]
+    clock: Callable[[], float]
+    now: Callable[[], float]
+    patience: Patience
+    ramp: Ramp
 
 
-class _Fetcher:
-    """pooch's downloader: called with an address and the file to make."""
+class _Job:
+    """One archive on its way."""
 
     def __init__(
-        self,
-        url: str,
-        archive: Path,
-        view: View,
-        session: Any,
-        sleep: Callable[[float], None],
-        expected: int,
+        self, archive: Path, wanted: Wanted, hashes: Sequence[str], view: View, world: _World
     ) -> None:
-        self._name = archive.name
-        self._part = archive.with_name(f"{archive.name}.part")
-        self._notes = archive.with_name(f"{archive.name}.part.json")
-        self._view, self._session, self._sleep = view, session, sleep
-        self._expected = expected
-        self._url = url
-        self._version = self._read_version()
+        self._archive, self._wanted, self._view, self._world = archive, wanted, view, world
+        self._algorithm, self._digits = split_checksum(wanted.checksum)
+        self._partial = Partial(archive, clock=world.clock)
+        self._digest = Digest(self._algorithm, *hashes)
 
-    def __call__(self, _url: str, output: str, _pooch: Any) -> None:
-        """Fetch the file to `output`, in as many tries as it takes."""
-        out = Path(output)
-        out.unlink(missing_ok=True)  # pooch's empty file: a kill would leave it lying there
-        try:
-            self._until_whole()
-        except KeyboardInterrupt:
-            raise self._stopped() from None
-        try:
-            os.link(self._part, out)  # so that a kill during the hash loses nothing
-        except OSError:
-            self._part.replace(out)
+    def already(self) -> Fetched | None:
+        """Give the archive that lies there, if it is the one that is wanted."""
+        if not self._archive.is_file():
+            return None
+        size, made = self._archive.stat().st_size, dict[str, str]()
+        if self._wanted.size not in (0, size):
+            self._view.note(f"{self._archive} has another size than is wanted: fetching it anew.")
+            return None
+        if self._digits:
+            self._digest.catch_up(self._archive, size, self._comparing)
+            right, made = self._is_right(), self._digest.all_hex()
+            self._digest.restart()
+            if not right:
+                self._view.note(f"{self._archive} has another checksum: fetching it anew.")
+                return None
+        self._partial.drop()
+        return Fetched(self._archive, made.get("sha256", ""), size, hashes=made)
 
-    def drop(self) -> None:
-        """Forget the partial file."""
-        self._part.unlink(missing_ok=True)
-        self._notes.unlink(missing_ok=True)
+    def run(self, urls: Sequence[str]) -> Fetched:
+        """Try one address after the other; the one that the partial file came from goes first."""
+        source = self._partial.version.source if self._partial.version else ""
+        if source not in self._wanted.sources:
+            self._forget()
+        world, refusals = self._world, list[DownloadError]()
+        with nullcontext(world.session) if world.session else _new_session() as session:
+            for url in sorted(urls, key=lambda one: fingerprint(one) != source):
+                server = Server(url, session, world.patience, world.clock, world.now)
+                try:
+                    return self._from(server)
+                except DownloadError as refusal:
+                    refusals.append(refusal)
+                    if len(refusals) < len(urls):
+                        self._view.note(f"{refusal.what} Trying the next address.")
+        raise self._all_failed(refusals)
 
-    def _stopped(self) -> Stopped:
-        have, total = self._have(), self._version.total
+    def _forget(self) -> None:
+        """Drop the partial file that came from elsewhere, or of which nothing is known."""
+        if self._partial.kept:
+            name = self._archive.name
+            self._view.note(f"The partial {name} cannot be gone on with: starting over.")
+        self._partial.drop()
+
+    def stopped(self) -> Stopped:
+        """Say what is kept of a download that was stopped."""
+        have, total = self._partial.kept, self._partial.total
         of = f" of {faces.size(total)}" if total else ""
-        msg = f"Stopped the download of {self._name}; {faces.size(have)}{of} are kept."
+        msg = f"Stopped the download of {self._archive.name}; {faces.size(have)}{of} are kept."
         goes_on = f"it goes on from {faces.size(have)}" if have else "it starts again"
         return Stopped(msg, f"Run the same line again: {goes_on}.")
 
-    def _until_whole(self) -> None:
-        import requests
-
-        with nullcontext(self._session) if self._session else requests.Session() as session:
-            failures, most = 0, self._have()
-            while not self._is_whole():
-                try:
-                    self._try_once(session)
-                    break
-                except _TryAgain as trouble:
-                    # a try that brought new bytes is no failure, and is followed at once
-                    failures = 0 if self._have() > most else failures + 1
-                    most = max(most, self._have())
-                    if failures >= TRIES:
-                        raise self._given_up(trouble) from trouble
-                    self._view.note(f"{trouble} Trying again.")
-                if failures:
-                    self._sleep(2 ** (failures - 1))
-
-    def _given_up(self, trouble: _TryAgain) -> DownloadError:
-        kept = f" {faces.size(self._have())} are kept." if self._have() else ""
-        return DownloadError(f"{self._name} could not be downloaded. {trouble}{kept}", _NETWORK)
-
-    def _try_once(self, session: Any) -> None:
-        """Ask for what is missing, and add it."""
-        import requests
-        import urllib3
-
-        have = self._usable()
-        try:
-            with session.get(
-                self._url, headers=self._headers(have), stream=True, timeout=TIMEOUTS
-            ) as answer:
-                start = self._accept(answer, have)
-                self._append(answer.raw.stream(CHUNK, decode_content=False), start)
-        except (requests.exceptions.SSLError, requests.TooManyRedirects, ValueError) as error:
-            msg = f"{shown(self._url)} cannot be used ({type(error).__name__})."
-            raise DownloadError(msg, "Check the address.") from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise _TryAgain(
-                f"The connection to {host(self._url)} failed ({_why(error)})."
-            ) from error
-
-    def _headers(self, have: int) -> dict[str, str]:
-        headers = {
-            "User-Agent": f"fastmagic/{fastmagic.__version__}",
-            "Accept-Encoding": "identity",
-        }
-        if have:
-            headers |= {"Range": f"bytes={have}-", "If-Range": self._version.mark}
-        return headers
-
-    def _accept(self, answer: Any, have: int) -> int:
-        """Check the answer's head, and say at which byte its body begins."""
-        status = answer.status_code
-        if status == 206 and have:
-            return self._accept_part(answer, have)
-        if status == 200:
-            if have:
-                self._view.note(self._why_anew(answer))
-            self._begin(answer)
-            return 0
-        where = shown(self._url)
-        if status in (206, 416):
-            self.drop()
-            raise _TryAgain(f"{where} answered with a part that does not fit (HTTP {status}).")
-        if status in _LATER:
-            raise _TryAgain(f"{where} is busy or in trouble (HTTP {status}).")
-        if status in (401, 403):
-            msg = f"{where} refuses to give the file (HTTP {status})."
-            raise DownloadError(
-                msg,
-                "Does one have to log in? Download it in a browser, then use the path of the file.",
-            )
-        msg = f"There is no file at {where} (HTTP {status})."
-        raise DownloadError(msg, "Check the address; files do move.")
-
-    def _accept_part(self, answer: Any, have: int) -> int:
-        span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", answer.headers.get("Content-Range", ""))
-        etag = answer.headers.get("ETag", self._version.etag)
-        totals = {"*", str(self._version.total)} if self._version.total else None
-        if (
-            not span
-            or int(span[1]) != have
-            or (totals and span[3] not in totals)
-            or etag != self._version.etag
-        ):
-            self.drop()
-            where = shown(self._url)
-            raise _TryAgain(f"{where} sent another part of the file than was asked for.")
-        return have
-
-    def _why_anew(self, answer: Any) -> str:
-        old, new = self._version, _version_of(self._url, answer)
-        if (old.etag, old.modified, old.total) == (new.etag, new.modified, new.total):
-            return f"{host(self._url)} cannot go on in the middle: starting over."
-        return f"{self._name} has changed on the server: starting over."
-
-    def _begin(self, answer: Any) -> None:
-        """Start the partial file over: first the old bytes go, then the note on the new ones."""
-        self.drop()
-        self._version = version = _version_of(self._url, answer)
-        if version.total and self._expected and version.total != self._expected:
+    def _from(self, server: Server) -> Fetched:
+        """Fetch it from one address, and compare what came with what is known."""
+        fetch = self._persist(server)
+        if not self._is_right() and fetch.in_parts:
             self._view.note(
-                f"{self._name} is {version.total:,} bytes on the server, {self._expected:,} were "
-                "recorded for it; the archive's own checks decide."
+                f"{self._archive.name} was put together from what earlier tries had left, and its "
+                "checksum is wrong: fetching it once more in one go."
             )
-        self._notes.write_text(json.dumps(asdict(version)), "utf-8")
+            self._partial.drop()
+            self._persist(server)
+        version = self._partial.version
+        assert version is not None
+        self._compare(server.url)
+        size, made = self._partial.have, self._digest.all_hex()
+        self._partial.finish()
+        return Fetched(self._archive, made["sha256"], size, shown(server.url), version.etag, made)
 
-    def _append(self, chunks: Iterator[bytes], start: int) -> None:
-        total = self._version.total
-        self._check_room((total or 0) - start)
-        with self._part.open("r+b" if start else "wb") as file:
-            file.seek(start)
-            have = start
-            for chunk in chunks:
-                if have == 0 and _is_page(chunk):
-                    self._refuse_page()
-                self._write(file, chunk)
-                have += len(chunk)
-                self._view.bar("downloading", have, total, "B")
-        if total is not None and have > total:
-            self.drop()
-            raise _TryAgain("More arrived than the server had announced.")
-        if total is not None and have < total:
-            raise _TryAgain(f"The connection ended after {faces.size(have)}.")
+    def _persist(self, server: Server) -> Fetch:
+        """Try as often as that brings something, and a few times more."""
+        failures, most = 0, self._partial.kept
+        fetch = Fetch(
+            server, self._partial, self._digest, self._wanted, self._world.ramp, self._view
+        )
+        while True:
+            try:
+                fetch.run()
+                return fetch
+            except TryAgain as trouble:
+                # a try that brought new bytes is no failure, and is followed at once
+                kept = self._partial.kept
+                failures = 0 if kept > most and trouble.progress else failures + 1
+                most = max(most, kept)
+                if failures >= server.patience.tries:
+                    raise self._given_up(trouble) from trouble
+                wait = self._wait(trouble, failures, server.patience)
+            if failures:
+                self._world.sleep(wait)
 
-    def _write(self, file: Any, chunk: bytes) -> None:
-        try:
-            file.write(chunk)
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None))
-            why = "the disk is full" if full else str(error.strerror)
-            msg = f"{self._name} could not be written: {why}."
-            raise DataError(msg, f"Make room at {self._part.parent}, then run it again.") from error
+    def _wait(self, trouble: TryAgain, failures: int, patience: Patience) -> float:
+        """Choose how long to wait, and say so where it is long."""
+        wait = back_off(failures, patience.longest, self._world.dice) if failures else 0.0
+        asked = min(trouble.wait or 0.0, patience.longest_asked)
+        when = ""
+        if failures and asked > wait:
+            wait, when = asked, f" in {asked:.0f} s, as the server asks"
+        elif wait >= 1:
+            when = f" in {wait:.0f} s"
+        self._view.note(f"{trouble} Trying again{when}.")
+        return wait
 
-    def _check_room(self, missing: int) -> None:
-        free = shutil.disk_usage(self._part.parent).free
-        if missing > free:
-            msg = f"{self._name} needs {faces.size(missing)} more, and {faces.size(free)} are free."
-            raise DataError(msg, f"Free some space on the disk of {self._part.parent}.")
+    def _is_right(self) -> bool:
+        return not self._digits or self._digest.hex(self._algorithm) == self._digits
 
-    def _refuse_page(self) -> None:
-        self.drop()
-        msg = f"{shown(self._url)} sent a web page instead of an archive."
-        raise DownloadError(
-            msg, "Open it in a browser: it may want a log-in or a click. Then use the file's path."
+    def _compare(self, url: str) -> None:
+        """Keep nothing that is not what is known of the file."""
+        name, have = self._archive.name, self._partial.have
+        what = ""
+        if not self._is_right():
+            what = f"{name} from {shown(url)} arrived with another checksum than "
+            what += f"{self._wanted.checksum}."
+        elif self._wanted.size not in (0, have):
+            what = f"{name} from {shown(url)} arrived with {have:,} bytes, not "
+            what += f"{self._wanted.size:,}."
+        if what:
+            self._partial.drop()
+            raise DownloadError(what, "It was not kept. Check the address and the checksum.")
+
+    def _given_up(self, trouble: TryAgain) -> DownloadError:
+        kept = self._partial.kept
+        says = f" {faces.size(kept)} are kept." if kept else ""
+        return DownloadError(
+            f"{self._archive.name} could not be downloaded. {trouble}{says}", _NETWORK
         )
 
-    def _have(self) -> int:
-        try:
-            return self._part.stat().st_size
-        except OSError:
-            return 0
+    def _all_failed(self, refusals: Sequence[DownloadError]) -> DownloadError:
+        if len(refusals) == 1:
+            return refusals[0]
+        said = " ".join(f"({number}) {one.what}" for number, one in enumerate(refusals, 1))
+        msg = (
+            f"{self._archive.name} could be had from none of its {len(refusals)} addresses. {said}"
+        )
+        steps = dict.fromkeys(one.next_step for one in refusals)
+        return DownloadError(msg, next(iter(steps)) if len(steps) == 1 else _NETWORK)
 
-    def _usable(self) -> int:
-        """Say how many bytes can be built upon; drop those that nothing is known of."""
-        have = self._have()
-        total = self._version.total
-        if have and (not self._version.mark or (total is not None and have > total)):
-            self._view.note(f"The partial {self._name} cannot be gone on with: starting over.")
-            self.drop()
-            return 0
-        return have
-
-    def _is_whole(self) -> bool:
-        return self._version.total is not None and self._have() == self._version.total
-
-    def _read_version(self) -> _Version:
-        none = _Version(fingerprint(self._url))
-        try:
-            version = _Version(**json.loads(self._notes.read_text("utf-8")))
-        except (OSError, ValueError, TypeError):
-            return none
-        return version if version.source == none.source else none
+    def _comparing(self, done: int, total: int) -> None:
+        self._view.bar("comparing the checksum", done, total, "B")
 
 
-def _version_of(url: str, answer: Any) -> _Version:
-    length = answer.headers.get("Content-Length", "")
-    return _Version(
-        fingerprint(url),
-        answer.headers.get("ETag", ""),
-        answer.headers.get("Last-Modified", ""),
-        int(length) if length.isdecimal() else None,
-    )
+def _new_session() -> Any:
+    import requests
+
+    session = requests.Session()
+    session.max_redirects = _REDIRECTS
+    return session
 
 
-def _is_page(chunk: bytes) -> bool:
-    head = chunk[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return head.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--"))
-
-
-def _why(error: BaseException) -> str:
-    """Name the innermost reason; the outer ones only repeat the address and the pool."""
-    text = str(error).lower()
-    if "timed out" in text:
-        return "no answer in time"
-    if "resolve" in text or "name or service" in text:
-        return "its name was not found"
-    if "refused" in text:
-        return "refused"
-    return "it was cut"
-
-
-@contextmanager
-def _quiet(logger: Any) -> Iterator[None]:
-    """Keep pooch from logging below warnings: the view says what happens."""
-    level = logger.level
-    logger.setLevel("WARNING")
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _not_written(archive: Path, error: OSError) -> DataError:
+    """Say why it cannot be written."""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
+        msg = f"{archive.name} could not be written: the disk is full."
+        return DataError(msg, f"Make room at {archive.parent}, then run it again.")
+    where = f" ({error.filename})" if error.filename else ""
+    msg = f"{archive.name} could not be written: {error.strerror or error}{where}."
+    return DataError(msg, f"Check {archive.parent}, or choose another folder with --dest DIR.")

@@ -7,13 +7,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastmagic import faces, platforms, progress
+from fastmagic.data import cache as kept
+from fastmagic.data import kaggle, places
 from fastmagic.data.catalogue import CATALOGUE, DataSet
+from fastmagic.data.places import Record
 from fastmagic.faces import Face, Shown, Text
+
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One data set of the catalogue, and whether it is on this machine."""
+    """One data set of the catalogue, and whether it is on this machine.
+
+    Attributes
+    ----------
+    name, title
+        What one types, and what it is.
+    archive_bytes, pictures, classes
+        As recorded; 0 where unknown.
+    here
+        Whether its pictures are on this machine.
+    where
+        `yes`, `attached` (on Kaggle), `archive` (downloaded, not unpacked), `cache` or `no`.
+    folder
+        Where its pictures are, or will be.
+    addresses
+        Where it is downloaded from.
+    """
 
     name: str
     title: str
@@ -21,13 +42,29 @@ class Listed:
     pictures: int
     classes: int
     here: bool
+    where: str
+    folder: Path
+    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class DataList(Shown):
-    """Every data set that has a name."""
+    """Every data set that has a name, and what was unpacked here.
+
+    Attributes
+    ----------
+    sets
+        The catalogue.
+    unpacked
+        The folders that this package has filled, each with what is recorded of its archive: where
+        it came from, and the SHA-256 that it had.
+    verbose
+        Whether the folders, addresses and hashes are shown too.
+    """
 
     sets: tuple[Listed, ...]
+    unpacked: tuple[tuple[Path, Record], ...] = ()
+    verbose: bool = False
 
     def face(self) -> Face:
         """Show them in a table, and what else can be asked for."""
@@ -35,20 +72,44 @@ class DataList(Shown):
             (
                 one.name,
                 one.title,
-                faces.size(one.archive_bytes) if one.archive_bytes else "none",
-                f"{one.pictures:,}",
-                one.classes,
-                "yes" if one.here else "no",
+                _size(one),
+                f"{one.pictures:,}" if one.pictures else UNKNOWN,
+                one.classes or UNKNOWN,
+                one.where,
             )
             for one in self.sets
         ]
         head = ["name", "what", "download", "pictures", "classes", "here"]
-        also = "Also the http(s) address of a zip or tar, or the path of an archive or folder."
-        return Face("Data sets", (faces.table(head, rows), Text(also, quiet=True)))
+        also = (
+            "Also the http(s) address of a zip or tar, kaggle:OWNER/DATASET or kaggle:COMPETITION, "
+            "or the path of an archive or folder."
+        )
+        more = self._more() if self.verbose else [Text("Addresses and hashes: -v", quiet=True)]
+        return Face("Data sets", (faces.table(head, rows), Text(also, quiet=True), *more))
+
+    def _more(self) -> list[Text]:
+        lines = [
+            Text(f"{one.name}: {address}")
+            for one in self.sets
+            for address in one.addresses or ("drawn by this package",)
+        ]
+        for folder, record in self.unpacked:
+            lines.append(Text(f"Unpacked: {folder}", strong=True))
+            if record.archive:
+                size = faces.size(record.archive_bytes)
+                lines.append(Text(f"from {record.archive} ({size}), {record.origin.split(' ')[0]}"))
+            if record.sha256:
+                lines.append(Text(f"sha256:{record.sha256}"))
+        return lines
 
 
 def list_data(
-    env: Mapping[str, str] | None = None, *, show: bool | progress.View = False
+    env: Mapping[str, str] | None = None,
+    *,
+    show: bool | progress.View = False,
+    verbose: bool = False,
+    cache: str | Path | None = None,
+    kaggle_input: Path = kaggle.INPUT,
 ) -> DataList:
     """List the catalogue, and what of it is on this machine already.
 
@@ -58,6 +119,12 @@ def list_data(
         Environment variables; `FASTAI_HOME` says where data sets lie.
     show
         False for no display, True for the one that fits, or a view.
+    verbose
+        Show the addresses, and what is recorded of what was unpacked here.
+    cache
+        A folder that keeps archives; see `get_data`.
+    kaggle_input
+        Where Kaggle's attached data sets lie.
 
     Examples
     --------
@@ -65,18 +132,41 @@ def list_data(
     ['dogscats', 'pets', 'sample']
     """
     with progress.open_view(show, "Data sets") as view:
-        root = platforms.data_folder(env)
-        listed = DataList(tuple(_listed(entry, root) for entry in CATALOGUE.values()))
+        archives = kept.names(Path(cache).expanduser()) if cache else set()
+        attached = set(kaggle.attached_names(kaggle_input))
+        sets = tuple(_listed(one, env, archives, attached) for one in CATALOGUE.values())
+        listed = DataList(sets, places.unpacked(env), verbose)
         view.finish(listed.face())
     return listed
 
 
-def _listed(entry: DataSet, root: Path) -> Listed:
+def _listed(
+    entry: DataSet, env: Mapping[str, str] | None, kept_archives: set[str], attached: set[str]
+) -> Listed:
+    folder = platforms.data_folder(env) / entry.folder
+    names = [source.archive_name for source in entry.sources]
+    if attached & {entry.name, entry.folder}:
+        where = "attached"
+    elif folder.is_dir():
+        where = "yes"
+    elif any((platforms.archive_folder(env) / name).is_file() for name in names):
+        where = "archive"
+    else:
+        where = "cache" if kept_archives & set(names) else "no"
     return Listed(
         entry.name,
         entry.title,
         entry.archive_bytes,
         entry.pictures,
         entry.classes,
-        (root / entry.folder).is_dir(),
+        where in ("attached", "yes"),
+        where,
+        folder,
+        tuple(source.url for source in entry.sources),
     )
+
+
+def _size(one: Listed) -> str:
+    if not one.addresses:
+        return "none"
+    return faces.size(one.archive_bytes) if one.archive_bytes else UNKNOWN

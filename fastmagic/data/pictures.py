@@ -7,35 +7,30 @@ Three layouts are known, and found by looking:
     class folders         cats/…, dogs/…                  a share is kept for validation, by seed
     flat files            cat.0.jpg, beagle_12.jpg        the name carries the class
 
-Nothing is moved or deleted; what cannot be read is left out and named.
+What cannot be read is left out and named. Nothing is deleted, and nothing is moved but unusable
+pictures out of a folder that we unpacked ourselves (`rejected`).
 """
 
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from fastmagic import platforms
-from fastmagic.data import readable, tree
+from fastmagic.data import duplicates, labels, readable, rejected, tree
 from fastmagic.data.catalogue import pattern_for
+from fastmagic.data.duplicates import Duplicates
+from fastmagic.data.labels import Kind
+from fastmagic.data.rejected import Rejected
 from fastmagic.data.tree import Found
 from fastmagic.errors import BadInput, PicturesError, did_you_mean
 from fastmagic.progress import View
 
-Kind = Literal["train/valid folders", "class folders", "flat files"]
-
 VALID_NAMES = ("valid", "val", "test")
 """What the folder of validation pictures may be called beside `train`, the first that is there."""
-
-KAGGLE = r"^([^.]+)\.\d+\."
-"""Kaggle's dogs vs cats: `cat.0.jpg`."""
-
-SHOW = "Put each class into a folder of its own (cats/…, dogs/…), or into train/ and valid/."
 
 
 @dataclass(frozen=True)
@@ -74,19 +69,39 @@ class Layout:
         PicturesError
             When neither its folder nor its name tells one.
         """
-        label = _label(Path(file).relative_to(self.path).parts, self.kind, self.label_pattern)
+        label = labels.label(Path(file).relative_to(self.path).parts, self.kind, self.label_pattern)
         if label is None:
             msg = f"The class of {Path(file).name!r} cannot be told from its name."
-            raise PicturesError(msg, SHOW)
+            raise PicturesError(msg, labels.SHOW)
         return label
 
 
 @dataclass(frozen=True)
 class Survey:
-    """A layout with what the look at each picture found: width and height in pixels."""
+    """A layout with what the look at each picture found.
+
+    Attributes
+    ----------
+    layout
+        The readable pictures, divided and named.
+    looks
+        What was found of every picture, the unreadable ones among them.
+    named
+        The class of each.
+    duplicates
+        Exact copies within and across the two parts.
+    rejected
+        What was moved out of the folder, now and earlier.
+    moved
+        The files that were moved now.
+    """
 
     layout: Layout
-    sizes: dict[Path, readable.Size]
+    looks: dict[Path, readable.Look]
+    named: dict[Path, str]
+    duplicates: Duplicates
+    rejected: Rejected | None = None
+    moved: frozenset[Path] = frozenset()
 
 
 def lay_out(
@@ -137,31 +152,48 @@ def survey(
     seed: int = 42,
     view: View | None = None,
     memory: Path | None = None,
+    unpacked: Path | None = None,
 ) -> Survey:
-    """Do what `lay_out` does, and give the pictures' sizes too."""
+    """Do what `lay_out` does, and give all that was found.
+
+    `unpacked` is the data set's folder, around or equal to `path`, if we unpacked it ourselves:
+    then what cannot be read is moved to `NAME-rejected` beside it. Otherwise nothing is touched.
+    """
     if not 0 < valid_pct < 1:
         msg = f"The share of validation pictures is {valid_pct}; it must lie between 0 and 1."
         raise BadInput(msg, "Use 0.2 for one picture in five.")
     root = picture_folder(path, label_pattern)
     kind, pattern, train, valid = _divided(root, label_pattern, valid_pct, seed)
-    sizes = readable.check(
-        root, [*train, *valid], view or View(), memory or platforms.archive_folder() / "fastmagic"
-    )
-    unreadable = tuple(one for one, size in sizes.items() if size == readable.UNREADABLE)
-    bad = set(unreadable)
-    good_train = [one for one in train if one.path not in bad]
-    good_valid = [one for one in valid if one.path not in bad]
-    classes = _classes(root, kind, pattern, good_train, good_valid, len(bad))
+    looks = readable.check(root, [*train, *valid], view or View(), memory or default_memory())
+    bad = {file for file, look in looks.items() if not look.usable}
+    good_train = tuple(one.path for one in train if one.path not in bad)
+    good_valid = tuple(one.path for one in valid if one.path not in bad)
+    named = {one.path: str(labels.label(one.parts, kind, pattern)) for one in (*train, *valid)}
+    classes = _classes(root, named, good_train, good_valid, len(bad))
+    moved = _rejected(unpacked, looks, bad) if unpacked else frozenset()
     layout = Layout(
-        root,
-        kind,
-        tuple(one.path for one in good_train),
-        tuple(one.path for one in good_valid),
-        classes,
-        pattern,
-        tuple(sorted(unreadable)),
+        root, kind, good_train, good_valid, classes, pattern, tuple(sorted(bad - moved))
     )
-    return Survey(layout, sizes)
+    digests = {file: look.digest for file, look in looks.items()}
+    return Survey(
+        layout,
+        looks,
+        named,
+        duplicates.find(good_train, good_valid, digests, named.__getitem__),
+        rejected.beside(unpacked) if unpacked else None,
+        moved,
+    )
+
+
+def default_memory() -> Path:
+    """Say where what was found is remembered: beside fastai's archives."""
+    return platforms.archive_folder() / "fastmagic"
+
+
+def _rejected(unpacked: Path, looks: dict[Path, readable.Look], bad: set[Path]) -> frozenset[Path]:
+    faults = {file: looks[file].kinds[0] for file in sorted(bad)}
+    lasting = {file: fault for file, fault in faults.items() if fault in readable.FAULTY}
+    return rejected.set_aside(unpacked, lasting) if lasting else frozenset()
 
 
 def picture_folder(path: str | Path, label_pattern: str = "") -> Path:
@@ -174,10 +206,10 @@ def picture_folder(path: str | Path, label_pattern: str = "") -> Path:
     PicturesError
         When the folder is missing, is a file, or holds no picture.
     """
-    _compiled(label_pattern)
+    labels.compiled(label_pattern)
     folder = existing_folder(path)
     if not tree.has_pictures(folder):
-        raise PicturesError(f"There are no pictures in {folder}{_what_else(folder)}.", SHOW)
+        raise PicturesError(f"There are no pictures in {folder}{_what_else(folder)}.", labels.SHOW)
     while not tree.own_pictures(folder) and not _valid_name(folder, label_pattern):
         below = [name for name in tree.subfolders(folder) if tree.has_pictures(folder / name)]
         if "train" in below:
@@ -216,8 +248,9 @@ def _goes_on(folder: Path, pattern: str) -> bool:
     names = tree.own_pictures(folder)
     if not names:
         return True
-    labels = {_named(name, pattern or pattern_for(folder) or KAGGLE) for name in names}
-    return None not in labels and len(labels) > 1
+    pattern = pattern or pattern_for(folder) or labels.KAGGLE
+    found = {labels.named(name, pattern) for name in names}
+    return None not in found and len(found) > 1
 
 
 def _valid_name(folder: Path, pattern: str) -> str:
@@ -268,18 +301,19 @@ def _below(root: Path, name: str) -> list[Found]:
 def _flat_beside(root: Path, found: list[Found]) -> bool:
     """Say whether the files beside some folders carry the classes, and the folders do not."""
     own = [one.parts[-1] for one in found if len(one.parts) == 1]
-    pattern = pattern_for(root) or KAGGLE
-    return bool(own) and all(_named(name, pattern) is not None for name in own)
+    pattern = pattern_for(root) or labels.KAGGLE
+    return bool(own) and all(labels.named(name, pattern) is not None for name in own)
 
 
 def _pattern(root: Path, found: list[Found]) -> str:
     """Guess the pattern of files that lie in no class folder."""
-    for pattern in filter(None, (pattern_for(root), KAGGLE)):
-        if all(_named(one.parts[-1], pattern) is not None for one in found):
+    for pattern in filter(None, (pattern_for(root), labels.KAGGLE)):
+        if all(labels.named(one.parts[-1], pattern) is not None for one in found):
             return pattern
     msg = f"The pictures lie in one folder, {root}, and names like {found[0].parts[-1]!r} tell no "
     raise PicturesError(
-        msg + "class.", f"{SHOW} If the names do carry it, say how with --label-pattern REGEX."
+        msg + "class.",
+        f"{labels.SHOW} If the names do carry it, say how with --label-pattern REGEX.",
     )
 
 
@@ -287,7 +321,7 @@ def _labelled(found: list[Found], kind: Kind, pattern: str) -> list[Found]:
     """Keep what has a class; a picture that lies beside the class folders has none."""
     kept = []
     for one in found:
-        if _label(one.parts, kind, pattern) is not None:
+        if labels.label(one.parts, kind, pattern) is not None:
             kept.append(one)
         elif pattern:
             msg = f"The label pattern {pattern!r} finds no class in the file name "
@@ -298,37 +332,13 @@ def _labelled(found: list[Found], kind: Kind, pattern: str) -> list[Found]:
     return kept
 
 
-def _label(parts: tuple[str, ...], kind: Kind, pattern: str) -> str | None:
-    if pattern:
-        return _named(parts[-1], pattern)
-    depth = 1 if kind == "train/valid folders" else 0
-    return parts[depth] if len(parts) > depth + 1 else None
-
-
-def _named(name: str, pattern: str) -> str | None:
-    match = _compiled(pattern).search(name)
-    return match.group(1) or None if match else None
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        msg = f"The label pattern {pattern!r} is not a regular expression: {error}."
-        raise PicturesError(msg, r"An example that works: ^(.*)_\d+\.jpg$") from None
-    if pattern and compiled.groups < 1:
-        msg = f"The label pattern {pattern!r} has no group to take the class from."
-        raise PicturesError(msg, r"Put brackets around the class, as in ^(.*)_\d+\.jpg$")
-    return compiled
-
-
 def _split(
     found: list[Found], kind: Kind, pattern: str, valid_pct: float, seed: int
 ) -> tuple[list[Found], list[Found]]:
     """Keep a share of every class for validation; names and seed decide, nothing else."""
     groups: dict[str, list[Found]] = {}
     for one in found:  # sorted by path
-        groups.setdefault(str(_label(one.parts, kind, pattern)), []).append(one)
+        groups.setdefault(str(labels.label(one.parts, kind, pattern)), []).append(one)
     valid: set[Path] = set()
     for label in sorted(groups):
         shuffled = list(groups[label])
@@ -342,21 +352,27 @@ def _split(
 
 
 def _classes(
-    root: Path, kind: Kind, pattern: str, train: list[Found], valid: list[Found], bad: int
+    root: Path,
+    named: dict[Path, str],
+    train: tuple[Path, ...],
+    valid: tuple[Path, ...],
+    bad: int,
 ) -> tuple[str, ...]:
     """Name the classes that can be learnt, or say why nothing can."""
     if not train and not valid:
         msg = f"None of the {bad} pictures in {root} can be read."
         raise PicturesError(msg, "Are they really pictures? Download or copy them again.")
-    counts = Counter(str(_label(one.parts, kind, pattern)) for one in train)
+    counts = Counter(named[file] for file in train)
     classes = tuple(sorted(counts))
     if len(classes) < 2:
         found = f"only one class, {classes[0]!r}" if classes else "no training pictures"
-        raise PicturesError(f"There is {found}, in {root}.", f"Two classes are needed. {SHOW}")
+        raise PicturesError(
+            f"There is {found}, in {root}.", f"Two classes are needed. {labels.SHOW}"
+        )
     if not valid:
         msg = f"There are no validation pictures in {root}, or none that can be read."
         raise PicturesError(msg, "Add pictures: every class needs at least two.")
-    strange = {str(_label(one.parts, kind, pattern)) for one in valid} - set(classes)
+    strange = {named[file] for file in valid} - set(classes)
     if strange:
         msg = f"The validation pictures have a class that the training ones lack: {min(strange)!r}."
         raise PicturesError(msg, "Give both folders the same class folders.")

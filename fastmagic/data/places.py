@@ -14,15 +14,44 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from fastmagic import platforms
 from fastmagic.data.address import fingerprint
 from fastmagic.data.archive import split_name
-from fastmagic.data.catalogue import S3, DataSet
+from fastmagic.data.entry import DataSet
+from fastmagic.data.sets import S3
 from fastmagic.progress import View
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is written down of a data set that was put into its folder by this package.
+
+    Attributes
+    ----------
+    origin
+        Where its archive came from, without secrets.
+    archive
+        The archive's file name; empty as long as it is not unpacked.
+    archive_bytes, sha256
+        Its size, and the hash that was seen of all of it: what another machine can compare with.
+    checked
+        Whether its pictures have been looked at once.
+    """
+
+    origin: str = ""
+    archive: str = ""
+    archive_bytes: int = 0
+    sha256: str = ""
+    checked: bool = False
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether what lies in the folder was unpacked by this package."""
+        return bool(self.archive)
 
 
 @dataclass(frozen=True)
@@ -55,22 +84,42 @@ class Place:
         return self.folder.is_dir() and any(self.folder.iterdir())
 
     @property
-    def recorded_origin(self) -> str:
-        """Where the folder that is there came from; empty where nothing is recorded."""
+    def recorded(self) -> Record:
+        """What is written down of the folder that is there; empty where nothing is."""
         try:
-            return str(json.loads(self.record.read_text("utf-8"))["origin"])
+            known = json.loads(self.record.read_text("utf-8"))
+            return Record(*(known[field.name] for field in fields(Record)))
         except (OSError, ValueError, KeyError, TypeError):
-            return ""
+            return Record()
 
-    def remember(self) -> None:
-        """Record where the folder's contents come from; done before they are there."""
+    def remember(self, record: Record) -> None:
+        """Write down where the folder's contents come from; done before they are there.
+
+        Once they are, it is done again with the archive's name and hash.
+        """
         self.record.parent.mkdir(parents=True, exist_ok=True)
-        self.record.write_text(json.dumps({"folder": str(self.folder), "origin": self.origin}))
+        work = self.record.with_name(f"{self.record.name}.{os.getpid()}")
+        work.write_text(json.dumps({"folder": str(self.folder), **asdict(record)}), "utf-8")
+        work.replace(self.record)
 
 
 def state_folder(env: Mapping[str, str] | None = None) -> Path:
     """Say where records and the memory of checked pictures are kept."""
     return platforms.archive_folder(env) / "fastmagic"
+
+
+def unpacked(env: Mapping[str, str] | None = None) -> tuple[tuple[Path, Record], ...]:
+    """List the folders that this package has filled and that are there, with what is recorded."""
+    found = []
+    for file in sorted(state_folder(env).glob("origin-*.json")):
+        place = Place(Path(), Path(), "", file, Path())
+        try:
+            folder = Path(str(json.loads(file.read_text("utf-8"))["folder"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if folder.is_dir():
+            found.append((folder, place.recorded))
+    return tuple(sorted(found, key=lambda one: one[0]))
 
 
 def for_entry(entry: DataSet, dest: Path | None, env: Mapping[str, str] | None) -> Place:
@@ -83,10 +132,22 @@ def for_entry(entry: DataSet, dest: Path | None, env: Mapping[str, str] | None) 
     return Place(folder, archive, fingerprint(entry.url), _record(folder, env), lock)
 
 
-def for_url(url: str, dest: Path | None, env: Mapping[str, str] | None) -> Place:
-    """Give the place of an archive on the web."""
+def for_url(url: str, dest: Path | None, env: Mapping[str, str] | None, *, name: str = "") -> Place:
+    """Give the place of an archive on the web, of this file name or the one that the address has.
+
+    Parameters
+    ----------
+    url
+        The archive's address.
+    dest
+        The folder in which the data set's own folder is made; fastai's data folder by default.
+    env
+        Environment variables; `FASTAI_HOME` says where data sets lie.
+    name
+        The archive's file name, where the address does not end in it.
+    """
     archives, origin = platforms.archive_folder(env), fingerprint(url)
-    name = unquote(urlsplit(url).path).rsplit("/", 1)[-1]
+    name = name or unquote(urlsplit(url).path).rsplit("/", 1)[-1]
     stem, suffix = split_name(re.sub(r"[^\w. -]+", "_", name).strip(" .") or "data")
     root = dest or platforms.data_folder(env)
     if url.startswith(S3):  # fastai's archives have names of their own: as `untar_data` has it
@@ -98,11 +159,25 @@ def for_url(url: str, dest: Path | None, env: Mapping[str, str] | None) -> Place
     return Place(folder, archive, origin, _record(folder, env), lock)
 
 
-def for_archive(archive: Path, dest: Path | None, env: Mapping[str, str] | None) -> Place:
-    """Give the place for the contents of an archive on this machine."""
+def for_archive(
+    archive: Path, dest: Path | None, env: Mapping[str, str] | None, *, stem: str = ""
+) -> Place:
+    """Give the place for the contents of an archive on this machine.
+
+    Parameters
+    ----------
+    archive
+        The file.
+    dest
+        The folder in which the data set's own folder is made; fastai's data folder by default.
+    env
+        Environment variables; `FASTAI_HOME` says where data sets lie.
+    stem
+        What that folder is called; as the archive by default.
+    """
     known = archive.stat()
     origin = f"{archive.resolve()} ({known.st_size} bytes, {known.st_mtime_ns})"
-    stem, _ = split_name(archive.name)
+    stem = stem or split_name(archive.name)[0]
     folder = _own_or_free(dest or platforms.data_folder(env), stem, origin, env)
     lock = platforms.archive_folder(env) / f"{folder.name}.lock"
     return Place(folder, archive, origin, _record(folder, env), lock)
@@ -118,7 +193,7 @@ def settle(choose: Callable[[], Place], fill: Callable[[Place], None], view: Vie
         place = choose()
         if place.is_here:
             return place
-        with _alone(place.lock, view):
+        with alone(place.lock, view):
             if choose() == place:
                 if not place.is_here:
                     fill(place)
@@ -126,7 +201,8 @@ def settle(choose: Callable[[], Place], fill: Callable[[Place], None], view: Vie
 
 
 @contextmanager
-def _alone(lock_file: Path, view: View) -> Iterator[None]:
+def alone(lock_file: Path, view: View) -> Iterator[None]:
+    """Hold a data set's lock; say so where another process has it, and wait."""
     from filelock import FileLock, Timeout
 
     lock_file.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +222,7 @@ def _own_or_free(root: Path, stem: str, origin: str, env: Mapping[str, str] | No
     """Give the folder that came from there, or one that nothing else has taken."""
     plain = root / stem
     place = Place(plain, plain, origin, _record(plain, env), plain)
-    if not place.is_here or place.recorded_origin == origin:
+    if not place.is_here or place.recorded.origin == origin:
         return plain
     return root / f"{stem}-{_mark(origin)}"
 

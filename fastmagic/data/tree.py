@@ -6,6 +6,7 @@ macOS adds to archives (`__MACOSX`, `._cat.jpg`) are not there, as far as this p
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ _COMMON = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".
 _RARE = (".ppm", ".pgm", ".heic", ".heif", ".avif")
 SUFFIXES = frozenset({*_COMMON, *_RARE})
 """What is taken for a picture by its name; whether it is one, `readable` finds out."""
+
+
+Seen = tuple[tuple[str, ...], int, int]
+"""A picture's path in parts, its bytes, and nanoseconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,11 @@ def is_picture(name: str) -> bool:
     >>> is_picture("cat.0.JPG"), is_picture("._cat.0.jpg"), is_picture("labels.csv")
     (True, False, False)
     """
-    return not is_junk(name) and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
+    return not is_junk(name) and _suffix(name) in SUFFIXES
+
+
+def _suffix(name: str) -> str:
+    return name[name.rfind(".") :].lower()  # without a dot, one letter, which is no suffix
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -67,7 +76,7 @@ def own_pictures(folder: Path) -> list[str]:
 
 def has_pictures(folder: Path) -> bool:
     """Say whether any picture lies in or below a folder; stops at the first."""
-    return next(_walk(folder, ()), None) is not None
+    return next(_walk(os.fspath(folder), ()), None) is not None
 
 
 def pictures_below(folder: Path) -> list[Found]:
@@ -75,20 +84,40 @@ def pictures_below(folder: Path) -> list[Found]:
 
     Links to files and folders are followed, except to a folder that the link itself lies in.
     """
-    return sorted(_walk(folder, ()), key=lambda found: found.parts)
+    found = [
+        Found(folder.joinpath(*parts), parts, size, mtime)
+        for parts, size, mtime in _walk(os.fspath(folder), ())
+    ]
+    return sorted(found, key=lambda one: one.parts)
 
 
-def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[Found]:
+def snapshot(folder: Path) -> list[Seen]:
+    """Give every picture's path in parts, bytes and time, sorted.
+
+    Two that are equal say that nothing has to be looked at again. Every file is asked for its size
+    and time: 25,000 take some 0.07 s, most of it the system's answers. A picture whose bytes were
+    changed in place, with the same size and the time set back, is not noticed.
+    """
+    return sorted(_walk(os.fspath(folder), ()))
+
+
+def fingerprint(seen: list[Seen]) -> str:
+    """Give the checksum of a snapshot."""
+    return hashlib.sha256(repr(seen).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _walk(folder: str, parts: tuple[str, ...]) -> Iterator[Seen]:
     with os.scandir(folder) as entries:
         for one in entries:
-            if is_junk(one.name):
+            name = one.name
+            if name[0] == "." or name == "__MACOSX":
                 continue
             if one.is_dir():
-                if not (one.is_symlink() and _leads_back(folder / one.name)):
-                    yield from _walk(folder / one.name, (*parts, one.name))
-            elif is_picture(one.name) and one.is_file():
+                if not (one.is_symlink() and _leads_back(Path(one.path))):
+                    yield from _walk(one.path, (*parts, name))
+            elif _suffix(name) in SUFFIXES and one.is_file():
                 known = one.stat()
-                yield Found(folder / one.name, (*parts, one.name), known.st_size, known.st_mtime_ns)
+                yield (*parts, name), known.st_size, known.st_mtime_ns
 
 
 def _leads_back(link: Path) -> bool:

@@ -22,6 +22,7 @@ import fastmagic
 from fastmagic import platforms, progress
 from fastmagic.data import catalogue
 from fastmagic.data.get import get_data
+from fastmagic.data.obtain import without_secrets
 from fastmagic.data.pictures import Layout, lay_out
 from fastmagic.errors import LessonError, Stopped
 from fastmagic.gpu import chart
@@ -58,6 +59,7 @@ def train_lesson1(
     name: str | None = None,
     runs_folder: str | Path | None = None,
     fresh: bool = False,
+    cache: str | Path | None = None,
     namespace: dict[str, Any] | None = None,
     show: bool | View = False,
     first_line: int = 1,
@@ -82,6 +84,8 @@ def train_lesson1(
         The folder that the run's folder is made in.
     fresh
         Begin anew, also where the same call was stopped before.
+    cache
+        As in `get_data`: a folder that keeps what is downloaded.
     namespace
         Where the body's names live; a new one by default.
     show
@@ -125,14 +129,18 @@ def train_lesson1(
         "label_pattern": label_pattern,
         "workers": workers,
     }
-    settings = settle(source, _defaults(source), asked, own_body=own_body)
+    settings = settle(without_secrets(source), _defaults(source), asked, own_body=own_body)
     body = code if own_body and code else _recipe_body(settings)
     cell = cells.parse(
         body, first_line=first_line if own_body else 1, transform=transform if own_body else None
     )
     with progress.open_view(show, "Lesson 1") as view:
         _require_fastai()
-        lesson = _prepare(settings, cell, {} if namespace is None else namespace, view)
+        with _stoppable("Nothing was begun yet; run the same cell again."):
+            path = get_data(
+                source, label_pattern=settings.label_pattern, cache=cache, show=NestedView(view)
+            )
+            lesson = _prepare(settings, path, cell, {} if namespace is None else namespace, view)
         run = _claim(lesson, name, runs_folder, fresh)
         try:
             result = _run(lesson, run, started, display)
@@ -183,20 +191,20 @@ def _require_fastai() -> None:
         )
 
 
-def _prepare(settings: Settings, cell: cells.Cell, namespace: dict[str, Any], view: View) -> Lesson:
-    with _stoppable("Nothing was begun yet; run the same cell again."):
-        path = get_data(settings.data, label_pattern=settings.label_pattern, show=NestedView(view))
-        layout = lay_out(
-            path,
-            label_pattern=settings.label_pattern,
-            valid_pct=settings.valid_pct,
-            seed=settings.seed,
-        )
-        view.note(describe(layout))
-        view.note("Loading fastai …")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what libraries warn one another of at import
-            import fastai.vision.all  # noqa: F401 - all of it at once, while the view says so
+def _prepare(
+    settings: Settings, path: Path, cell: cells.Cell, namespace: dict[str, Any], view: View
+) -> Lesson:
+    layout = lay_out(
+        path,
+        label_pattern=settings.label_pattern,
+        valid_pct=settings.valid_pct,
+        seed=settings.seed,
+    )
+    view.note(describe(layout))
+    view.note("Loading fastai …")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what libraries warn one another of at import
+        import fastai.vision.all  # noqa: F401 - all of it at once, while the view says so
     return Lesson(settings, cell, namespace, layout, view)
 
 

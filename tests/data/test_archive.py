@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
+import random
+import shutil
 import stat
+import subprocess
+import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -249,3 +255,130 @@ def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Unpacking archive failed"):
         unpack(put(tmp_path, zipped()), tmp_path / "mine")
     assert (tmp_path / "mine").read_text() == "my notes"
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from fastmagic.data.archive import unpack
+from fastmagic.progress import View
+
+class Slow(View):
+    def bar(self, label, done, total=None, unit=""):
+        print(done, flush=True)
+        time.sleep(0.01)
+
+unpack(Path(sys.argv[1]), Path(sys.argv[2]), view=Slow(), threads=2)
+"""
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_a_killed_process_leaves_nothing_that_is_taken_for_whole(tmp_path: Path, kind: str) -> None:
+    content = {f"set/{n:04}.jpg": random.Random(n).randbytes(20_000) for n in range(600)}
+    data = zipped(content) if kind == "zip" else tar_bytes("w:gz", content)
+    archive, target = put(tmp_path, data), tmp_path / "in" / "mine"
+    for _ in range(5):
+        child = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(archive), str(target)], stdout=subprocess.PIPE
+        )
+        assert child.stdout is not None
+        child.stdout.readline()  # it writes now
+        time.sleep(random.uniform(0, 0.05))
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        assert not target.exists()
+        assert [one.name for one in target.parent.iterdir()] == [".mine.unpacking"]
+    assert files(unpack(archive, target)) == {
+        name.removeprefix("set/"): data for name, data in content.items()
+    }
+    assert [one.name for one in target.parent.iterdir()] == ["mine"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> object:
+    """A disk of 1 MiB, made as root on Linux."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if sys.platform != "linux" or os.geteuid() != 0 or not mount:
+        pytest.skip("a small disk can be made by root on Linux only")
+    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)])
+    if done.returncode:
+        pytest.skip("no disk may be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_a_disk_that_fills_in_the_middle(tmp_path: Path, small_disk: Path, kind: str) -> None:
+    content = {f"{n}.jpg": random.Random(n).randbytes(30_000) for n in range(100)}
+    data = zipped(content) if kind == "zip" else tar_bytes("w:gz", content)
+    with pytest.raises(DataError, match="No space left on device"):  # another took the free space
+        unpack(put(tmp_path, data), small_disk / "mine", free=lambda _: 10**9)
+    assert list(small_disk.iterdir()) == []
+    with pytest.raises(DataError, match=r"unpacks to .* or more, and 1\.0 MB are free"):
+        unpack(tmp_path / "archive", small_disk / "mine")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.bz2", "tar.xz"])
+def test_whatever_is_flipped_or_cut_nothing_false_is_accepted(tmp_path: Path, kind: str) -> None:
+    whole, luck = KINDS[kind](), random.Random(kind)
+    expected = files(unpack(put(tmp_path, whole), tmp_path / "whole"))
+    refused = 0
+    for number in range(150):
+        data = bytearray(whole)
+        for _ in range(luck.choice([1, 1, 3])):
+            data[luck.randrange(len(data))] ^= 1 << luck.randrange(8)
+        if number % 3 == 0:
+            del data[luck.randrange(len(data)) :]
+        target = tmp_path / f"of-{number}"
+        try:
+            unpack(put(tmp_path, bytes(data)), target)
+        except ArchiveError:
+            refused += 1
+            assert not target.exists()
+        else:
+            got = files(target)
+            assert set(got.values()) <= set(expected.values())  # only a zip's names have no sum
+    assert refused > 75
+
+
+def test_an_archive_without_files_is_refused(tmp_path: Path) -> None:
+    for data in (zipped({}), tar_bytes("w:gz", {}), tar_bytes("w", {})):
+        with pytest.raises(ArchiveError):
+            unpack(put(tmp_path, data), tmp_path / "mine")
+        assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("threads", [1, 7])
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_many_small_and_large_files_in_many_threads(
+    tmp_path: Path, kind: str, threads: int
+) -> None:
+    luck = random.Random(1)
+    sizes = [0, 1, 511, 512, 513, 5 << 20, 4 << 20, *(luck.randrange(9000) for _ in range(400))]
+    content = {f"set/{n % 9}/{n}.jpg": luck.randbytes(size) for n, size in enumerate(sizes)}
+    data = zipped(content) if kind == "zip" else tar_bytes("w:gz", content)
+    seen: list[float] = []
+
+    class Watches(View):
+        def bar(self, label: str, done: float, total: float | None = None, unit: str = "") -> None:
+            seen.append(done / (total or 1))
+
+    got = files(unpack(put(tmp_path, data), tmp_path / "m", view=Watches(), threads=threads))
+    assert got == {name.removeprefix("set/"): data for name, data in content.items()}
+    assert seen == sorted(seen) and seen[0] > 0 and seen[-1] <= 1
+
+
+def test_a_member_of_a_zip_without_a_name_is_refused(tmp_path: Path) -> None:
+    data = zipped({"a": b"1"})
+    for nameless in (data.replace(b"a", b"\0"), data.replace(b"a", b".")):
+        with pytest.raises(ArchiveError, match="names no file"):
+            unpack(put(tmp_path, nameless), tmp_path / "mine")
+
+
+def test_a_zip_whose_own_headers_say_other_names_is_refused(tmp_path: Path) -> None:
+    data = zipped({"name.jpg": b"1"}).replace(b"name.jpg", b"evil.jpg", 1)
+    with pytest.raises(ArchiveError, match=r"'name\.jpg' is not where the zip's directory says"):
+        unpack(put(tmp_path, data), tmp_path / "mine")

@@ -1,26 +1,19 @@
-"""Downloads from a real server that misbehaves."""
+"""Downloads from a real server: whole, resumed, verified, stopped."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
-import fastmagic
-from fastmagic.data.download import TRIES, download
+from fastmagic.data.download import download
 from fastmagic.errors import DataError, DownloadError, Stopped
-from fastmagic.progress import View
 
+from .downloads import DATA, QUICK, PressesStop, Waits, fetch, nothing_left
 from .server import FileServer, Quirk
-
-DATA = random.Random(1).randbytes(1_000_000)
 
 
 @pytest.fixture
@@ -33,202 +26,203 @@ def one_file(server: FileServer) -> None:
     server.files["a.zip"] = DATA
 
 
-def get(server: FileServer, archive: Path, **more: object) -> View:
-    view = View()
-    download(server.url("a.zip"), archive, view=view, sleep=lambda _: None, **more)  # type: ignore[arg-type]
-    assert archive.read_bytes() == server.files["a.zip"]
-    assert [one.name for one in archive.parent.iterdir()] == ["a.zip"]
-    return view
-
-
-def test_a_file_arrives_whole_and_quietly(
+def test_a_file_arrives_whole_quietly_and_with_its_hash(
     server: FileServer, archive: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    view = get(server, archive)
-    assert view.notes == []
-    assert capfd.readouterr() == ("", "")
+    fetched, view = fetch(server, archive)
+    assert view.notes == [] and capfd.readouterr() == ("", "")
+    assert fetched.sha256 == hashlib.sha256(DATA).hexdigest()
+    assert (fetched.path, fetched.size, fetched.etag) == (archive, len(DATA), '"one"')
+    assert fetched.url == server.url("a.zip") and len(server.asked) == 1
+
+
+def test_other_hashes_are_made_on_the_way(server: FileServer, archive: Path) -> None:
+    server.quirks = [Quirk(cut=1_000_000)]
+    fetched, _ = fetch(server, archive, hashes=["md5"])
+    assert fetched.hashes["md5"] == hashlib.md5(DATA).hexdigest()
+    assert fetched.hashes["sha256"] == fetched.sha256
 
 
 def test_a_second_call_downloads_nothing(server: FileServer, archive: Path) -> None:
-    get(server, archive)
-    get(server, archive)
-    assert len(server.asked) == 1
+    fetch(server, archive)
+    fetched, _ = fetch(server, archive)
+    assert len(server.asked) == 1 and (fetched.size, fetched.sha256) == (len(DATA), "")
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(20))
 def test_cut_anywhere_it_goes_on_from_there(server: FileServer, archive: Path, seed: int) -> None:
     dice = random.Random(seed)
-    server.quirks = [Quirk(cut=dice.randrange(len(DATA))) for _ in range(4)]
-    view = get(server, archive)
-    starts = [int(one.range[6:-1]) for one in server.asked if one.range]
-    assert starts == sorted(starts) and starts
+    server.quirks = [Quirk(cut=dice.choice([0, 1, dice.randrange(len(DATA))])) for _ in range(6)]
+    fetched, view = fetch(server, archive)
+    starts = [one.start for one in server.asked]
+    assert starts == sorted(starts) and server.sent == len(DATA)
     assert all(one.if_range == server.etag for one in server.asked if one.range)
     assert not any("over" in note for note in view.notes)
+    assert fetched.sha256 == hashlib.sha256(DATA).hexdigest()
+
+
+def test_nothing_is_hashed_twice_in_one_go_and_once_after_a_restart(
+    server: FileServer, archive: Path
+) -> None:
+    server.quirks = [Quirk(cut=2_000_000)]
+    with pytest.raises(Stopped):
+        fetch(server, archive, view=PressesStop())
+    kept = archive.with_name("a.zip.part").stat().st_size
+    bars: list[tuple[str, float]] = []
+
+    class Listens(PressesStop):
+        def bar(self, label: str, done: float, total: float | None = None, unit: str = "") -> None:
+            bars.append((label, done))
+
+    fetched, _ = fetch(server, archive, view=Listens())
+    assert [done for label, done in bars if label == "reading what is there"][-1] == kept
+    assert fetched.sha256 == hashlib.sha256(DATA).hexdigest()
 
 
 def test_a_date_will_do_where_there_is_no_etag(server: FileServer, archive: Path) -> None:
     server.etag, server.modified = "", "Wed, 21 Oct 2015 07:28:00 GMT"
     server.quirks = [Quirk(cut=400_000)]
-    get(server, archive)
+    fetch(server, archive)
     assert server.asked[1].if_range == server.modified
+
+
+def test_a_date_of_this_very_second_tells_nothing(server: FileServer, archive: Path) -> None:
+    date = "Wed, 21 Oct 2015 07:28:00 GMT"
+    server.etag, server.modified = "", date
+    server.quirks = [Quirk(cut=400_000, headers={"Last-Modified": "Wed, 21 Oct 2099 07:28:00 GMT"})]
+    fetch(server, archive)
+    assert server.asked[1].range == ""
 
 
 def test_without_any_mark_of_the_version_it_starts_over(server: FileServer, archive: Path) -> None:
     server.etag = 'W/"weak"'
     server.quirks = [Quirk(cut=400_000)]
-    view = get(server, archive)
+    _, view = fetch(server, archive)
     assert server.asked[1].range == ""
     assert any("starting over" in note for note in view.notes)
+
+
+def test_with_a_checksum_it_goes_on_without_any_mark(server: FileServer, archive: Path) -> None:
+    server.etag = 'W/"weak"'
+    server.quirks = [Quirk(cut=400_000)]
+    fetch(server, archive, checksum=f"sha256:{hashlib.sha256(DATA).hexdigest()}")
+    assert server.asked[1].start == 400_000 and server.asked[1].if_range == ""
+
+
+def test_what_a_checksum_shows_to_be_spliced_is_fetched_in_one_go(
+    server: FileServer, archive: Path
+) -> None:
+    server.etag = ""
+    server.quirks = [Quirk(cut=1_000_000, body=DATA[::-1])]  # the file changed, and nothing says so
+    _, view = fetch(server, archive, checksum=f"md5:{hashlib.md5(DATA).hexdigest()}")
+    assert "once more in one go" in view.notes[-1]
+    assert [one.start for one in server.asked] == [0, 1_000_000, 0]
 
 
 def test_a_file_that_changed_is_fetched_anew_and_said(server: FileServer, archive: Path) -> None:
     server.quirks = [Quirk(cut=700_000), Quirk(status=404)]
     with pytest.raises(DownloadError):
-        get(server, archive)
+        fetch(server, archive)
     server.files["a.zip"], server.etag = DATA[::-1], '"two"'
-    view = get(server, archive)
+    fetched, view = fetch(server, archive)
     assert view.notes == ["a.zip has changed on the server: starting over."]
+    assert fetched.sha256 == hashlib.sha256(DATA[::-1]).hexdigest()
 
 
 def test_a_server_that_cannot_go_on_in_the_middle(server: FileServer, archive: Path) -> None:
     server.ranges = False
     server.quirks = [Quirk(cut=700_000)]
-    view = get(server, archive)
+    _, view = fetch(server, archive)
     assert view.notes[-1] == "127.0.0.1 cannot go on in the middle: starting over."
 
 
-def test_a_part_that_does_not_fit_is_not_added(server: FileServer, archive: Path) -> None:
-    server.quirks = [Quirk(cut=700_000), Quirk(shift=10)]
-    view = get(server, archive)
-    assert any("another part" in note for note in view.notes)
-
-
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_trouble_that_passes_is_waited_for(server: FileServer, archive: Path, status: int) -> None:
-    server.quirks = [Quirk(status=status)] * 2
-    waits: list[float] = []
-    download(server.url("a.zip"), archive, sleep=waits.append)
-    assert archive.read_bytes() == DATA and waits == [1, 2]
-
-
-def test_trouble_that_stays_ends(server: FileServer, archive: Path) -> None:
-    server.quirks = [Quirk(cut=300_000)] + [Quirk(status=503)] * 10
-    waits: list[float] = []
-    with pytest.raises(DownloadError, match=r"HTTP 503.* are kept") as caught:
-        download(server.url("a.zip"), archive, sleep=waits.append)
-    assert len(waits) == TRIES - 1 and "what has arrived is kept" in caught.value.next_step
-
-
-@pytest.mark.parametrize(
-    ("status", "what"), [(404, "There is no file"), (403, "refuses"), (401, "refuses")]
-)
-def test_a_refusal_is_not_asked_twice(
-    server: FileServer, archive: Path, status: int, what: str
-) -> None:
-    server.quirks = [Quirk(status=status)]
-    with pytest.raises(DownloadError, match=f"{what}.*HTTP {status}"):
-        get(server, archive)
-    assert len(server.asked) == 1 and not list(archive.parent.iterdir())
-
-
-@pytest.mark.parametrize("page", [b"<!DOCTYPE html><html>", b"\n <html><body>Log in"])
-def test_a_web_page_is_no_archive(server: FileServer, archive: Path, page: bytes) -> None:
-    server.quirks = [Quirk(body=page)]
-    with pytest.raises(DownloadError, match="sent a web page instead of an archive"):
-        get(server, archive)
-    assert not list(archive.parent.iterdir())
-
-
 def test_a_checksum_is_compared(server: FileServer, archive: Path) -> None:
-    get(server, archive, checksum=f"md5:{hashlib.md5(DATA).hexdigest()}")
+    fetch(server, archive, checksum=f"md5:{hashlib.md5(DATA).hexdigest()}")
     archive.unlink()
     with pytest.raises(DownloadError, match="another checksum than sha256:0"):
-        get(server, archive, checksum="sha256:" + "0" * 64)
-    assert not list(archive.parent.iterdir())
+        fetch(server, archive, checksum="sha256:" + "0" * 64)
+    assert nothing_left(archive)
+
+
+def test_an_archive_that_lies_there_is_compared_too(server: FileServer, archive: Path) -> None:
+    checksum = f"sha512:{hashlib.sha512(DATA).hexdigest()}"
+    archive.parent.mkdir()
+    archive.write_bytes(DATA)
+    fetched, _ = fetch(server, archive, checksum=checksum)
+    assert server.asked == [] and fetched.sha256 == hashlib.sha256(DATA).hexdigest()
+    archive.write_bytes(DATA[:-1])
+    _, view = fetch(server, archive, checksum=checksum)
+    assert "another checksum: fetching it anew" in view.notes[0] and len(server.asked) == 1
+
+
+def test_a_size_that_is_wanted_is_insisted_on(server: FileServer, archive: Path) -> None:
+    with pytest.raises(DownloadError, match=r"is 3,000,000 bytes at .*, not 999\."):
+        fetch(server, archive, size=999)
+    server.chunked = True
+    with pytest.raises(DownloadError, match=r"arrived with 3,000,000 bytes, not 999\."):
+        fetch(server, archive, size=999)
+    assert nothing_left(archive)
 
 
 def test_another_size_than_recorded_is_said_and_kept(server: FileServer, archive: Path) -> None:
-    assert "999 were recorded" in get(server, archive, expected=999).notes[0]
-
-
-class PressesStop(View):
-    """Ctrl-C when half of it has arrived."""
-
-    def bar(self, label: str, done: float, total: float | None = None, unit: str = "") -> None:
-        if total and done > total / 2:
-            raise KeyboardInterrupt
+    assert "999 were recorded" in fetch(server, archive, expected=999)[1].notes[0]
 
 
 def test_stop_keeps_what_has_arrived(server: FileServer, archive: Path) -> None:
     with pytest.raises(Stopped) as caught:
         download(server.url("a.zip"), archive, view=PressesStop())
-    assert "of 1.0 MB are kept" in caught.value.what
-    assert "goes on from 5" in caught.value.next_step
-    get(server, archive)
-    assert int(server.asked[1].range[6:-1]) > len(DATA) / 2
-
-
-CHILD = """
-import sys
-from pathlib import Path
-from fastmagic.data.download import download
-download(sys.argv[1], Path(sys.argv[2]))
-"""
-
-
-def test_a_killed_download_goes_on_in_another_process(server: FileServer, archive: Path) -> None:
-    server.pause = 0.02
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, server.url("a.zip"), str(archive)],
-        env={**os.environ, "PYTHONPATH": str(Path(fastmagic.__file__).parents[1])},
-    )
-    part = archive.with_name("a.zip.part")
-    deadline = time.monotonic() + 30
-    while not (part.exists() and part.stat().st_size > 300_000):
-        assert time.monotonic() < deadline and child.poll() is None
-        time.sleep(0.01)
-    child.kill()
-    child.wait()
-    assert not archive.exists()
-    server.pause = 0
-    get(server, archive)
-    assert int(server.asked[-1].range[6:-1]) > 300_000
+    assert "of 3.0 MB are kept" in caught.value.what
+    assert "goes on from" in caught.value.next_step
+    fetch(server, archive)
+    assert server.asked[1].start > len(DATA) / 3
 
 
 def test_killed_after_the_last_byte_it_asks_for_nothing(server: FileServer, archive: Path) -> None:
-    server.quirks = [Quirk(cut=999_999)]
     with pytest.raises(Stopped):
         download(server.url("a.zip"), archive, view=PressesStop())
-    part = archive.with_name("a.zip.part")
-    part.write_bytes(DATA)
-    get(server, archive)
-    assert len(server.asked) == 1
+    archive.with_name("a.zip.part").write_bytes(DATA)
+    fetched, _ = fetch(server, archive)
+    assert len(server.asked) == 1 and fetched.sha256 == hashlib.sha256(DATA).hexdigest()
 
 
+@pytest.mark.parametrize("whole", [False, True])
 def test_a_partial_file_of_another_address_is_not_gone_on_with(
-    server: FileServer, archive: Path
+    server: FileServer, archive: Path, whole: bool
 ) -> None:
     server.files["b.zip"] = DATA[::-1]
     with pytest.raises(Stopped):
         download(server.url("b.zip"), archive, view=PressesStop())
-    get(server, archive)
-    assert server.asked[1].range == ""
+    if whole:
+        archive.with_name("a.zip.part").write_bytes(DATA[::-1])
+    _, view = fetch(server, archive)
+    assert server.asked[1].range == "" and "starting over" in view.notes[0]
+
+
+def test_a_partial_file_without_its_record_is_not_gone_on_with(
+    server: FileServer, archive: Path
+) -> None:
+    archive.parent.mkdir()
+    archive.with_name("a.zip.part").write_bytes(DATA[:500])
+    archive.with_name("a.zip.part.json").write_text('{"source": "http')
+    fetch(server, archive)
+    assert server.asked[0].range == ""
 
 
 def test_nobody_there_is_said_with_what_to_do(archive: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    waits: list[float] = []
+    waits = Waits()
     with pytest.raises(DownloadError, match=r"127\.0\.0\.1 failed \(refused\)") as caught:
-        download(f"http://127.0.0.1:{port}/a.zip?token=x", archive, sleep=waits.append)
-    assert waits == [1, 2, 4]
+        download(f"http://127.0.0.1:{port}/a.zip?token=x", archive, sleep=waits, dice=lambda: 0.5)
+    assert waits.seconds == [1, 2, 4]
     assert "Settings > Internet" in caught.value.next_step and "token" not in str(caught.value)
 
 
-def test_an_address_that_is_none(archive: Path) -> None:
+@pytest.mark.parametrize("url", ["http://[broken/a.zip", "http://127.0.0.1:99999/a.zip"])
+def test_an_address_that_is_none(archive: Path, url: str) -> None:
     with pytest.raises(DownloadError, match="cannot be used"):
-        download("http://[broken/a.zip", archive)
+        download(url, archive, sleep=Waits(), patience=QUICK)
 
 
 def test_a_full_disk_is_said_before_the_first_byte(server: FileServer, archive: Path) -> None:
@@ -242,3 +236,5 @@ def test_no_secret_is_kept_in_a_file(server: FileServer, archive: Path) -> None:
     with pytest.raises(Stopped):
         download(server.url("a.zip?token=geheim"), archive, view=PressesStop())
     assert "geheim" not in archive.with_name("a.zip.part.json").read_text()
+    fetched, _ = fetch(server, archive, url=server.url("a.zip?token=geheim"))
+    assert "geheim" not in repr(fetched)

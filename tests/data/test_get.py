@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import tarfile
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -256,8 +258,9 @@ def test_no_network_says_what_to_do() -> None:
 
 def test_an_archive_without_pictures(tmp_path: Path) -> None:
     archive = tmp_path / "a.zip"
-    archive.write_bytes(zip_bytes((), ""))
-    with pytest.raises(PicturesError, match="it is empty"):
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("a/labels.csv", "x")
+    with pytest.raises(PicturesError, match=r"no pictures in .*there is labels\.csv"):
         get_data(archive)
 
 
@@ -297,21 +300,39 @@ def test_stop_at_any_point_is_gone_on_from(server: FileServer, home: Path, when:
 CHILD = "import sys, fastmagic; print(fastmagic.get_data(sys.argv[1]))"
 
 
-def test_several_processes_make_one_download(server: FileServer, home: Path) -> None:
+def child(url: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, url],
+        env={**os.environ, "PYTHONPATH": str(Path(fastmagic.__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("several", [2, 8])
+def test_several_processes_make_one_download(server: FileServer, home: Path, several: int) -> None:
     server.files["a.zip"] = zip_bytes()
     server.pause = 0.3
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", CHILD, server.url("a.zip")],
-            env={**os.environ, "PYTHONPATH": str(Path(fastmagic.__file__).parents[1])},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    answers = [child.communicate(timeout=60)[0].strip() for child in children]
-    assert answers == [str(home / "data" / "a")] * 3
+    children = [child(server.url("a.zip")) for _ in range(several)]
+    answers = [one.communicate(timeout=120)[0].strip() for one in children]
+    assert answers == [str(home / "data" / "a")] * several
     assert len(server.asked) == 1
+
+
+def test_a_process_that_waits_takes_over_from_one_that_is_killed(
+    server: FileServer, home: Path
+) -> None:
+    server.files["a.zip"] = zip_bytes()
+    server.pause = 60  # the first answer's end never comes
+    first = child(server.url("a.zip"))
+    while not server.asked:
+        time.sleep(0.01)
+    server.pause = 0
+    second = child(server.url("a.zip"))
+    time.sleep(0.2)
+    first.kill()
+    first.communicate()
+    assert second.communicate(timeout=120)[0].strip() == str(home / "data" / "a")
 
 
 def test_the_list_changes_with_what_is_here(home: Path, fill: Fill) -> None:

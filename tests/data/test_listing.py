@@ -30,3 +30,23 @@ def test_it_is_shown_once_where_asked(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == ""
     list_data(show=True)
     assert capsys.readouterr().out.count("Imagenette, 160 pixels") == 1
+
+
+def test_it_fits_with_the_longest_word_for_where_it_is_too(tmp_path: Path) -> None:
+    (tmp_path / "dogscats").mkdir()
+    listed = list_data({"FASTAI_HOME": str(tmp_path)}, kaggle_input=tmp_path)
+    assert listed.sets[0].here and listed.sets[0].where == "attached"
+    assert all(len(line) <= LINE + 2 for line in str(listed).splitlines())
+
+
+def test_an_archive_that_waits_to_be_unpacked_is_said(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "oxford-iiit-pet.tgz").write_bytes(b"x")
+    listed = {one.name: one for one in list_data({"FASTAI_HOME": str(tmp_path)}).sets}
+    assert listed["pets"].where == "archive" and not listed["pets"].here
+
+
+def test_what_is_unknown_is_called_so(tmp_path: Path) -> None:
+    listed = list_data({"FASTAI_HOME": str(tmp_path)})
+    [line] = [one for one in str(listed).splitlines() if one.split()[:1] == ["caltech101"]]
+    assert line.split().count("unknown") == 2

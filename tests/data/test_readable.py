@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -15,10 +17,13 @@ from fastmagic.progress import View
 from .conftest import picture_bytes
 
 
+def looks(folder: Path, memory: Path, view: View | None = None) -> dict[str, readable.Look]:
+    found = readable.check(folder, tree.pictures_below(folder), view or View(), memory)
+    return {file.name: look for file, look in found.items()}
+
+
 def look(folder: Path, memory: Path, view: View | None = None) -> dict[str, readable.Size]:
-    files = tree.pictures_below(folder)
-    sizes = readable.check(folder, files, view or View(), memory)
-    return {file.name: size for file, size in sizes.items()}
+    return {name: one.size for name, one in looks(folder, memory, view).items()}
 
 
 @pytest.fixture
@@ -42,19 +47,75 @@ def test_truncated_empty_and_false_pictures_are_found(folder: Path, tmp_path: Pa
         (folder / f"cut-{share}.jpg").write_bytes(data[: int(len(data) * share)])
     (folder / "empty.jpg").touch()
     (folder / "page.png").write_text("<html>not found</html>")
-    sizes = look(folder, tmp_path / "m")
-    bad = {name for name, size in sizes.items() if size == readable.UNREADABLE}
-    assert bad == {"cut-0.3.jpg", "cut-0.6.jpg", "cut-0.9.jpg", "empty.jpg", "page.png"}
-    assert sizes["whole.jpg"] == (200, 150)
+    noise.save(folder / "whole.png")
+    png = (folder / "whole.png").read_bytes()
+    (folder / "head.jpg").write_bytes(data[:20])
+    (folder / "half.png").write_bytes(png[: len(png) // 2])
+    (folder / "broken.png").write_bytes(png[:16] + bytes(20) + png[36:])
+    (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    found = looks(folder, tmp_path / "m")
+    bad = {name: one.kinds for name, one in found.items() if not one.usable}
+    assert bad == {
+        **dict.fromkeys(("cut-0.3.jpg", "cut-0.6.jpg", "cut-0.9.jpg"), ("truncated",)),
+        **dict.fromkeys(("head.jpg", "half.png"), ("truncated",)),
+        "empty.jpg": ("empty",),
+        "page.png": ("not a picture",),
+        "broken.png": ("damaged",),
+        "phone.heic": ("of a format not read here",),
+    }
+    assert found["whole.jpg"][:2] == ((200, 150), ())
 
 
-@pytest.mark.parametrize("mode", ["CMYK", "L", "1", "P", "RGBA", "I;16"])
-def test_unusual_colours_are_readable(tmp_path: Path, mode: str) -> None:
-    name = "a.jpg" if mode in ("CMYK", "L") else "a.png"
+@pytest.mark.parametrize(
+    ("mode", "name", "kinds"),
+    [
+        ("CMYK", "a.jpg", ("CMYK",)),
+        ("L", "a.jpg", ()),
+        ("1", "a.png", ()),
+        ("P", "a.png", ("palette",)),
+        ("RGBA", "a.png", ()),
+        ("I;16", "a.png", ("16-bit",)),
+        ("I;16", "a.tif", ("16-bit",)),
+        ("F", "a.tiff", ("16-bit",)),
+        ("RGB", "a.JPEG", ()),
+        ("RGB", "a.webp", ()),
+        ("RGB", "a.bmp", ()),
+    ],
+)
+def test_unusual_colours_are_readable(
+    tmp_path: Path, mode: str, name: str, kinds: tuple[str, ...]
+) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     Image.new(mode, (20, 10)).save(folder / name)
-    assert look(folder, tmp_path / "m") == {name: (20, 10)}
+    assert looks(folder, tmp_path / "m")[name][:2] == ((20, 10), kinds)
+
+
+def test_a_name_that_misleads_is_said(folder: Path, tmp_path: Path) -> None:
+    (folder / "0.jpg").rename(folder / "0.png")
+    Image.new("CMYK", (9, 9)).save(folder / "1.png", "JPEG")
+    found = looks(folder, tmp_path / "m")
+    assert found["0.png"].kinds == ("named for another format",)
+    assert found["1.png"].kinds == ("named for another format", "CMYK")
+    assert looks(folder, tmp_path / "m") == found  # as it is remembered
+
+
+def test_the_checksum_is_of_the_whole_file(folder: Path, tmp_path: Path) -> None:
+    for _ in range(2):  # looked at, and recalled
+        found = looks(folder, tmp_path / "m")
+        for name, one in found.items():
+            assert one.digest == hashlib.sha256((folder / name).read_bytes()).hexdigest()[:32]
+
+
+def test_what_may_be_readable_later_is_not_remembered(folder: Path, tmp_path: Path) -> None:
+    (folder / "0.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    looks(folder, tmp_path / "m")
+    [book] = (tmp_path / "m").iterdir()
+    kept = json.loads(book.read_text())["pictures"]
+    found = tree.pictures_below(folder)[0]
+    again = readable._Book(tmp_path / "m", folder)
+    assert "0.jpg" in kept and again.recall(found) is None
+    assert again.recall(tree.pictures_below(folder)[1]) is not None
 
 
 def test_a_second_look_reads_no_picture(folder: Path, tmp_path: Path) -> None:
