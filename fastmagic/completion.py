@@ -121,7 +121,7 @@ def _values(dest: str, begun: str) -> list[str]:
 
 def _data(begun: str) -> list[str]:
     from fastmagic.data import kaggle
-    from fastmagic.data.archive import SUFFIXES
+    from fastmagic.data.archives.archive import SUFFIXES
     from fastmagic.data.catalogue import CATALOGUE
 
     named = [*CATALOGUE, *kaggle.attached_names(), kaggle.PREFIX]

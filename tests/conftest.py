@@ -39,6 +39,6 @@ def shell():
 @pytest.fixture(scope="session")
 def small_folder(tmp_path_factory) -> Path:
     """Draw a few pictures in lesson 1's layout: enough for a learner to run, not to learn."""
-    from fastmagic.data.sample import draw_sample
+    from fastmagic.data.drawn.sample import draw_sample
 
     return draw_sample(tmp_path_factory.mktemp("data") / "few", train=32, valid=16, side=32)

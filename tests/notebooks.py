@@ -162,7 +162,7 @@ def execute(book: Any, work: Path, env: dict[str, str]) -> Any:
 @contextlib.contextmanager
 def stand_in(folder: Path) -> Iterator[dict[str, str]]:
     """Serve a few drawn pictures as `dogscats.tgz`, and give the settings that lead there."""
-    from fastmagic.data.sample import draw_sample
+    from fastmagic.data.drawn.sample import draw_sample
 
     drawn = draw_sample(folder / "dogscats", train=24, valid=12)
     with tarfile.open(folder / "dogscats.tgz", "w:gz") as archive:

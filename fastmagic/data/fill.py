@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastmagic.data import archive, cache
-from fastmagic.data.address import fingerprint, shown
+from fastmagic.data import cache
+from fastmagic.data.archives import archive
 from fastmagic.data.entry import Source
 from fastmagic.data.places import Place, Record
-from fastmagic.data.verify import hash_file
+from fastmagic.data.web.address import fingerprint, shown
+from fastmagic.data.web.verify import hash_file
 from fastmagic.errors import ArchiveError, DownloadError
 from fastmagic.progress import View
 
@@ -130,7 +131,7 @@ def _from_archive(
 
 def _get(file: Path, sources: list[Source], order: Order, view: View) -> tuple[Source, str, str]:
     """Bring the archive here, from the cache or the web; say from where, its SHA-256 and md5."""
-    from fastmagic.data.download import download  # not needed where all is here
+    from fastmagic.data.web.download import download  # not needed where all is here
 
     sha256, first = "", sources[0]
     if order.cache and not file.is_file():

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from fastmagic import progress
 from fastmagic.data import kaggle, places
-from fastmagic.data.card import DataCard, data_card, look
 from fastmagic.data.listing import DataList, list_data
 from fastmagic.data.obtain import Got, Wish, obtain, without_secrets
-from fastmagic.data.pictures import absolute
+from fastmagic.data.survey.card import DataCard, data_card, look
+from fastmagic.data.survey.pictures import absolute
 from fastmagic.errors import BadInput, DataError, FastMagicError, Stopped
 from fastmagic.progress import View
 

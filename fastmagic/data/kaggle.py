@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastmagic.data import tree
-from fastmagic.data.archive import split_name
+from fastmagic.data.archives.archive import split_name
+from fastmagic.data.survey import tree
 from fastmagic.errors import BadInput, DownloadError
 
 INPUT = Path("/kaggle/input")

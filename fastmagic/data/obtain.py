@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fastmagic.data import kaggle, places, tree
-from fastmagic.data.address import address, shown
-from fastmagic.data.archive import split_name, unpack
+from fastmagic.data import kaggle, places
+from fastmagic.data.archives.archive import split_name, unpack
 from fastmagic.data.cache import put
 from fastmagic.data.catalogue import (
     ADDRESS_VARIABLE,
@@ -24,9 +23,11 @@ from fastmagic.data.catalogue import (
 )
 from fastmagic.data.entry import Source
 from fastmagic.data.fill import Order, fill
-from fastmagic.data.pictures import absolute, existing_folder
 from fastmagic.data.places import Place, Record
-from fastmagic.data.verify import hash_file
+from fastmagic.data.survey import tree
+from fastmagic.data.survey.pictures import absolute, existing_folder
+from fastmagic.data.web.address import address, shown
+from fastmagic.data.web.verify import hash_file
 from fastmagic.errors import ArchiveError, BadInput, DownloadError, PicturesError
 from fastmagic.progress import View
 
@@ -261,7 +262,7 @@ def _deeper(got: Got, wish: Wish, view: View) -> Got:
 
 
 def _draw(place: Place, view: View) -> None:
-    from fastmagic.data.sample import draw_sample
+    from fastmagic.data.drawn.sample import draw_sample
 
     place.folder.parent.mkdir(parents=True, exist_ok=True)
     draw_sample(

@@ -19,10 +19,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from fastmagic import platforms
-from fastmagic.data.address import fingerprint
-from fastmagic.data.archive import split_name
+from fastmagic.data.archives.archive import split_name
 from fastmagic.data.entry import DataSet
 from fastmagic.data.sets import S3
+from fastmagic.data.web.address import fingerprint
 from fastmagic.progress import View
 
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fastmagic.environment import inventory, system_libraries, verify
-from fastmagic.environment.installer import Chosen, Installer
+from fastmagic.environment.installers.installer import Chosen, Installer
 from fastmagic.environment.inventory import Inventory
-from fastmagic.environment.keep import Keeper
-from fastmagic.environment.plan import Plan, Row
-from fastmagic.environment.refusal import harm
+from fastmagic.environment.keeping.keep import Keeper
+from fastmagic.environment.planning.plan import Plan, Row
+from fastmagic.environment.planning.refusal import harm
 from fastmagic.environment.report import DEPENDENCY, Change, SetupReport, plan_table
 from fastmagic.environment.surroundings import Run, Surroundings, log_file, only_one, stoppable
 from fastmagic.errors import SetupError

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from fastmagic import faces
-from fastmagic.environment.plan import Plan, Row
-from fastmagic.environment.undo import Undone
+from fastmagic.environment.keeping.undo import Undone
+from fastmagic.environment.planning.plan import Plan, Row
 from fastmagic.faces import Face, Part, Table, Text
 
 TITLE = "fastai setup"

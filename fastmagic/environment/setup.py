@@ -14,14 +14,14 @@ from pathlib import Path
 from fastmagic import progress
 from fastmagic.environment import inventory, verify
 from fastmagic.environment.act import install, mend_libraries, restart_needed, try_out
-from fastmagic.environment.installer import Installer, Source
+from fastmagic.environment.installers.installer import Installer, Source
+from fastmagic.environment.installers.pip import Pip
+from fastmagic.environment.installers.uv import Uv
 from fastmagic.environment.inventory import Inventory
-from fastmagic.environment.pip import Pip
-from fastmagic.environment.plan import Plan, Wishes, make_plan
+from fastmagic.environment.keeping.undo import undo as put_back
+from fastmagic.environment.planning.plan import Plan, Wishes, make_plan
 from fastmagic.environment.report import TITLE, Change, SetupReport
 from fastmagic.environment.surroundings import Run, Surroundings, log_file, only_one, stoppable
-from fastmagic.environment.undo import undo as put_back
-from fastmagic.environment.uv import Uv
 from fastmagic.errors import BadInput, SetupError, Stopped, did_you_mean
 from fastmagic.progress import View
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastmagic import platforms
-from fastmagic.environment import network, system_libraries
-from fastmagic.environment.installer import Installer, Source
+from fastmagic.environment import system_libraries
+from fastmagic.environment.installers import network
+from fastmagic.environment.installers.installer import Installer, Source
+from fastmagic.environment.installers.network import Answer
 from fastmagic.environment.inventory import Interpreter
-from fastmagic.environment.network import Answer
+from fastmagic.environment.planning.wishes import Wishes
 from fastmagic.environment.restart import restart_kernel
 from fastmagic.environment.system_libraries import System
-from fastmagic.environment.wishes import Wishes
 from fastmagic.errors import SetupError, Stopped
 from fastmagic.progress import View
 

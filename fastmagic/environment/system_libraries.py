@@ -14,9 +14,9 @@ from importlib import metadata
 from pathlib import Path
 
 from fastmagic import child
-from fastmagic.environment import running
+from fastmagic.environment.installers import running
+from fastmagic.environment.installers.running import Heard, Outcome, Tell
 from fastmagic.environment.inventory import Interpreter
-from fastmagic.environment.running import Heard, Outcome, Tell
 from fastmagic.errors import SetupError
 
 NEEDY = ("opencv-python", "opencv-contrib-python")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmagic import platforms
-from fastmagic.data.pictures import Layout
+from fastmagic.data.survey.pictures import Layout
 from fastmagic.errors import BadInput, LessonError, did_you_mean
 from fastmagic.lesson.settings import IMAGENET, Settings, Stats, normalization
 

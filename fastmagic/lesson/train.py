@@ -23,7 +23,7 @@ from fastmagic import platforms, progress
 from fastmagic.data import catalogue
 from fastmagic.data.get import get_data
 from fastmagic.data.obtain import without_secrets
-from fastmagic.data.pictures import Layout, lay_out
+from fastmagic.data.survey.pictures import Layout, lay_out
 from fastmagic.errors import LessonError, Stopped
 from fastmagic.gpu import chart
 from fastmagic.gpu.monitor import Monitor, MonitorSummary

@@ -28,10 +28,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from fastmagic.data.download import download
-from fastmagic.data.parallel import Ramp
-from fastmagic.data.partial import Partial
-from fastmagic.data.retry import Patience
+from fastmagic.data.web.download import download
+from fastmagic.data.web.parallel import Ramp
+from fastmagic.data.web.partial import Partial
+from fastmagic.data.web.retry import Patience
 from fastmagic.errors import DataError
 from tests.data.downloads import CHILD
 from tests.data.server import FileServer, Quirk

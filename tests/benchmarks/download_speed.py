@@ -81,8 +81,8 @@ def answer(line: socket.socket, file: Path, size: int, share: float) -> None:
 
 def ours(url: str, target: Path, checksum: str, most: int = 4) -> None:
     """Fetch with fastmagic."""
-    from fastmagic.data.download import download
-    from fastmagic.data.parallel import Ramp
+    from fastmagic.data.web.download import download
+    from fastmagic.data.web.parallel import Ramp
 
     download(url, target, checksum=checksum, ramp=Ramp(most=most))
 

@@ -53,7 +53,7 @@ def train(folder: Path, seed: int) -> list[float]:
 
 def main() -> None:
     """Draw the pictures, then train once for each seed."""
-    from fastmagic.data.sample import draw_sample
+    from fastmagic.data.drawn.sample import draw_sample
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)

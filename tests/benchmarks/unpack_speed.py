@@ -26,7 +26,7 @@ from many_pictures import make_tgz, make_zip
 OURS = """
 import sys
 from pathlib import Path
-from fastmagic.data.archive import unpack
+from fastmagic.data.archives.archive import unpack
 unpack(Path(sys.argv[1]), Path(sys.argv[2]) / "set", threads=int(sys.argv[3]) or None)
 """
 PLAIN = "import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sys.argv[2])"

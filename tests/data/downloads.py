@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import fastmagic
-from fastmagic.data.download import Fetched, download
-from fastmagic.data.retry import Patience
+from fastmagic.data.web.download import Fetched, download
+from fastmagic.data.web.retry import Patience
 from fastmagic.progress import View
 
 from .server import FileServer
@@ -33,7 +33,7 @@ class Waits:
 
 
 def fetch(server: FileServer, archive: Path, **more: Any) -> tuple[Fetched, View]:
-    """Download `a.zip` without waiting, and check that it is whole and that nothing else is left."""
+    """Download `a.zip` without waiting; check that it is whole and nothing else is left."""
     view = View()
     given = {"view": view, "sleep": Waits(), "dice": lambda: 1.0, **more}
     fetched = download(given.pop("url", server.url("a.zip")), archive, **given)
@@ -58,8 +58,8 @@ class PressesStop(View):
 CHILD = """
 import sys
 from pathlib import Path
-from fastmagic.data.download import download
-from fastmagic.data.parallel import Ramp
+from fastmagic.data.web.download import download
+from fastmagic.data.web.parallel import Ramp
 ramp = Ramp(settle=0.02, window=0.02, worth=0.0, gain=0.0, enough=1e12, piece=1 << 17)
 ramp.most = int(sys.argv[3])
 download(sys.argv[1], Path(sys.argv[2]), ramp=ramp)

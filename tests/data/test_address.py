@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastmagic.data.address import address, fingerprint, host, shown
+from fastmagic.data.web.address import address, fingerprint, host, shown
 
 SECRET = "https://me:geheim@example.org:8443/data/cats.zip?token=geheim#geheim"
 

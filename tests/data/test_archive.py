@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.data.archive import unpack
+from fastmagic.data.archives.archive import unpack
 from fastmagic.errors import ArchiveError, DataError, Stopped
 from fastmagic.progress import View
 
@@ -260,7 +260,7 @@ def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from fastmagic.data.archive import unpack
+from fastmagic.data.archives.archive import unpack
 from fastmagic.progress import View
 
 class Slow(View):

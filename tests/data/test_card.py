@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fastmagic.data.card import data_card
+from fastmagic.data.survey.card import data_card
 from fastmagic.errors import PicturesError
 
 from .conftest import LESSON_NAMES

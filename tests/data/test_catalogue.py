@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.data import sample
 from fastmagic.data.catalogue import CATALOGUE, OWN_PICTURES, at_address, find, pattern_for
+from fastmagic.data.drawn import sample
 from fastmagic.data.entry import Source
 from fastmagic.errors import BadInput
 

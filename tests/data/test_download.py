@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.data.download import download
+from fastmagic.data.web.download import download
 from fastmagic.errors import DataError, DownloadError, Stopped
 
 from .downloads import DATA, QUICK, PressesStop, Waits, fetch, nothing_left

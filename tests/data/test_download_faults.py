@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.data.download import download
+from fastmagic.data.web.download import download
 from fastmagic.errors import DataError, DownloadError
 
 from .downloads import DATA, QUICK, Waits, fetch, nothing_left

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.data.card import data_card
-from fastmagic.data.pictures import survey
+from fastmagic.data.survey.card import data_card
+from fastmagic.data.survey.pictures import survey
 
 from .conftest import LESSON_NAMES
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.data.archive import unpack
-from fastmagic.data.limits import Limits
+from fastmagic.data.archives.archive import unpack
+from fastmagic.data.archives.limits import Limits
 from fastmagic.errors import ArchiveError
 
 TIGHT = Limits(members=10, size=3_000_000, ratio=100, ratio_from=1_000_000)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.data.archive import unpack
-from fastmagic.data.members import Names
+from fastmagic.data.archives.archive import unpack
+from fastmagic.data.archives.members import Names
 from fastmagic.errors import ArchiveError
 
 

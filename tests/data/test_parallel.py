@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from fastmagic.data.download import download
-from fastmagic.data.parallel import Ramp
-from fastmagic.data.partial import Partial
+from fastmagic.data.web.download import download
+from fastmagic.data.web.parallel import Ramp
+from fastmagic.data.web.partial import Partial
 from fastmagic.errors import DataError, Stopped
 
 from .downloads import DATA, QUICK, PressesStop, Waits, fetch

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.data.partial import Partial, Version
-from fastmagic.data.verify import Digest, hash_file
+from fastmagic.data.web.partial import Partial, Version
+from fastmagic.data.web.verify import Digest, hash_file
 
 from .downloads import DATA, child, fetch
 from .server import FileServer

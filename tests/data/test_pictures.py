@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.data.pictures import Layout, lay_out
+from fastmagic.data.survey.pictures import Layout, lay_out
 from fastmagic.errors import BadInput, PicturesError
 
 from .conftest import LESSON_NAMES

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fastmagic.data import readable, tree
+from fastmagic.data.survey import readable, tree
 from fastmagic.errors import Stopped
 from fastmagic.progress import View
 

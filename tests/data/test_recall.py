@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.data import tree
-from fastmagic.data.card import look
-from fastmagic.data.recall import Recall
+from fastmagic.data.survey import tree
+from fastmagic.data.survey.card import look
+from fastmagic.data.survey.recall import Recall
 from fastmagic.progress import View
 
 from .conftest import LESSON_NAMES, picture_bytes

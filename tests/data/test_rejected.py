@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.data import rejected
-from fastmagic.data.card import look
-from fastmagic.data.pictures import lay_out, survey
+from fastmagic.data.survey import rejected
+from fastmagic.data.survey.card import look
+from fastmagic.data.survey.pictures import lay_out, survey
 
 from .conftest import LESSON_NAMES
 

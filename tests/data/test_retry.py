@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import fastmagic
-from fastmagic.data.download import download
-from fastmagic.data.retry import LATER, Patience, back_off, retry_after
+from fastmagic.data.web.download import download
+from fastmagic.data.web.retry import LATER, Patience, back_off, retry_after
 from fastmagic.errors import DownloadError
 
 from .downloads import DATA, QUICK, Waits, fetch
@@ -114,7 +114,7 @@ def test_a_server_that_only_drips_is_given_up(server: FileServer, archive: Path)
 WAITING = """
 import sys
 from pathlib import Path
-from fastmagic.data.download import download
+from fastmagic.data.web.download import download
 from fastmagic.errors import Stopped
 from fastmagic.progress import LogView
 try:

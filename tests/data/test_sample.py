@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastmagic.data.sample import draw_picture, draw_sample
+from fastmagic.data.drawn.sample import draw_picture, draw_sample
 from fastmagic.errors import BadInput, DataError, Stopped
 
 # Of the decoded pixels; the same on Python 3.10, 3.11 and 3.13, numpy 1.26 to 2.5, Pillow 10 to 13.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from fastmagic.data import sheet
+from fastmagic.data.survey import sheet
 
 
 def noisy(folder: Path, label: str, count: int) -> list[Path]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.data.archive import unpack
-from fastmagic.data.streams import Gunzip, open_zstd
+from fastmagic.data.archives.archive import unpack
+from fastmagic.data.archives.streams import Gunzip, open_zstd
 from fastmagic.errors import ArchiveError
 
 DATA = random.Random(0).randbytes(700_000) + bytes(700_000)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.data.archive import unpack
+from fastmagic.data.archives.archive import unpack
 from fastmagic.errors import ArchiveError
 
 LONG = "/".join(["a-folder-of-a-rather-long-name"] * 9) + "/größe-котик.jpg"

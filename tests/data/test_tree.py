@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.data import tree
+from fastmagic.data.survey import tree
 
 
 def test_hidden_files_and_what_macos_adds_are_not_there(

@@ -13,9 +13,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from fastmagic.environment import torch_builds
 from fastmagic.environment.inventory import Inventory
-from fastmagic.environment.plan import Plan, Wishes, make_plan
+from fastmagic.environment.planning import torch_builds
+from fastmagic.environment.planning.plan import Plan, Wishes, make_plan
 
 LISTS = Path(__file__).with_name("runtimes")
 NAMES = sorted(path.stem for path in LISTS.glob("*.json"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from fastmagic.environment.plan import make_plan
+from fastmagic.environment.planning.plan import make_plan
 
 from . import images
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from packaging.requirements import Requirement
 
-from fastmagic.environment.known_bad import KNOWN_BAD, known_bad
-from fastmagic.environment.torch_builds import fits
+from fastmagic.environment.planning.known_bad import KNOWN_BAD, known_bad
+from fastmagic.environment.planning.torch_builds import fits
 
 from . import images
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.environment import network
-from fastmagic.environment.network import Network, Settings, pip_settings, sizes
+from fastmagic.environment.installers import network
+from fastmagic.environment.installers.network import Network, Settings, pip_settings, sizes
 
 from . import servers
 from .wheels import build

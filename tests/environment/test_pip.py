@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.environment import running, words
+from fastmagic.environment.installers import running, words
+from fastmagic.environment.installers.pip import Chosen, Patience, Pip, Source, hear, read_report
 from fastmagic.environment.inventory import Interpreter, snapshot
-from fastmagic.environment.pip import Chosen, Patience, Pip, Source, hear, read_report
-from fastmagic.environment.plan import Plan
+from fastmagic.environment.planning.plan import Plan
 from fastmagic.errors import SetupError
 
 from . import servers

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from fastmagic.environment.plan import Wishes, make_plan
-from fastmagic.environment.refusal import harm
+from fastmagic.environment.planning.plan import Wishes, make_plan
+from fastmagic.environment.planning.refusal import harm
 
 from . import images
 

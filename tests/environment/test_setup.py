@@ -18,8 +18,8 @@ import filelock
 import pytest
 
 from fastmagic import platforms, progress
+from fastmagic.environment.installers.network import Answer
 from fastmagic.environment.inventory import Interpreter, snapshot
-from fastmagic.environment.network import Answer
 from fastmagic.environment.setup import fastai_setup
 from fastmagic.environment.surroundings import Surroundings
 from fastmagic.environment.system_libraries import System

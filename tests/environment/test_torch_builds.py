@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from fastmagic.environment import torch_builds, torch_tables
+from fastmagic.environment.planning import torch_builds, torch_tables
 
 LINUX = ("linux", "x86_64")
 

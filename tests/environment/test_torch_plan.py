@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastmagic.environment.plan import Wishes, make_plan
+from fastmagic.environment.planning.plan import Wishes, make_plan
 
 from . import images
 

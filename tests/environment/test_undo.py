@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.environment.installed import Layout, installed, layout_of, version_of
 from fastmagic.environment.inventory import Interpreter, snapshot
-from fastmagic.environment.keep import Keeper
-from fastmagic.environment.undo import undo
+from fastmagic.environment.keeping.installed import Layout, installed, layout_of, version_of
+from fastmagic.environment.keeping.keep import Keeper
+from fastmagic.environment.keeping.undo import undo
 from fastmagic.errors import SetupError
 
 from .wheels import build
@@ -45,8 +45,8 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from fastmagic.environment.inventory import Interpreter
-from fastmagic.environment.keep import Keeper
-from fastmagic.environment.undo import undo
+from fastmagic.environment.keeping.keep import Keeper
+from fastmagic.environment.keeping.undo import undo
 folder, python, site, kind, number, before, changes = sys.argv[1:]
 left = [int(number)]
 def step(what, path):
@@ -347,7 +347,7 @@ def in_own_mounts(house: House, mounts: str, *arguments: str) -> subprocess.Comp
     if not shutil.which("unshare"):
         pytest.skip("needs unshare")
     script = (
-        "import sys, json, pathlib; from fastmagic.environment.keep import Keeper\n"
+        "import sys, json, pathlib; from fastmagic.environment.keeping.keep import Keeper\n"
         "from fastmagic.environment.inventory import Interpreter\n"
         "from fastmagic.errors import SetupError\n"
         "python = Interpreter(sys.argv[2], (sys.argv[3],)); folder = pathlib.Path(sys.argv[1])\n"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from fastmagic.environment.installers.pip import Patience, Pip, Source
+from fastmagic.environment.installers.uv import Uv
 from fastmagic.environment.inventory import Interpreter, snapshot
-from fastmagic.environment.pip import Patience, Pip, Source
-from fastmagic.environment.plan import Plan
-from fastmagic.environment.uv import Uv
+from fastmagic.environment.planning.plan import Plan
 from fastmagic.errors import SetupError
 
 from . import servers

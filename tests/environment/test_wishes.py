@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastmagic.environment import wishes
+from fastmagic.environment.planning import wishes
 from fastmagic.errors import BadInput
 
 

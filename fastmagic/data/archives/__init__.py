@@ -1,0 +1,1 @@
+"""Unpacks zips and tars: safely, whole or not at all."""

@@ -1,0 +1,1 @@
+"""Looks at a folder of pictures: layout, readability, duplicates, the card."""

@@ -1,0 +1,1 @@
+"""Fetches an archive over the web: resumed, retried, verified while it comes."""

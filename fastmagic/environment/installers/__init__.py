@@ -1,0 +1,1 @@
+"""Drives pip and uv, and says in plain words what goes wrong."""

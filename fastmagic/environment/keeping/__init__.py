@@ -1,0 +1,1 @@
+"""Keeps what an installation changes, and puts it back."""

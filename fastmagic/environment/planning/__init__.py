@@ -1,0 +1,1 @@
+"""Decides what to install: plain data in, a plan out; touches nothing."""
