@@ -263,6 +263,37 @@ def size(count: float) -> str:
     return f"{count:.0f} B"
 
 
+def mib(mib: float | None) -> str:
+    """Say a number of MiB as a person would, or n/a: in GiB from the first one on.
+
+    Examples
+    --------
+    >>> mib(240), mib(5222), mib(None)
+    ('240 MiB', '5.1 GiB', 'n/a')
+    """
+    if mib is None:
+        return "n/a"
+    return f"{mib:.0f} MiB" if round(mib) < 1024 else f"{mib / 1024:.1f} GiB"
+
+
+def mib_of(part: float | None, whole: float | None, between: str = " of ") -> str:
+    """Say a part of some MiB and the whole, both in the unit of the whole.
+
+    Examples
+    --------
+    >>> mib_of(5222, 15360), mib_of(240, 15360, " / "), mib_of(20, 64)
+    ('5.1 of 15.0 GiB', '0.2 / 15.0 GiB', '20 of 64 MiB')
+    >>> mib_of(5222, None), mib_of(None, 15360)
+    ('5.1 GiB', 'n/a of 15.0 GiB')
+    """
+    if whole is None:
+        return mib(part)
+    if part is None:
+        return f"n/a{between}{mib(whole)}"
+    amount = f"{part:.0f}" if round(whole) < 1024 else f"{part / 1024:.1f}"
+    return f"{amount}{between}{mib(whole)}"
+
+
 def percent(share: float | None) -> str:
     """Say a share as a percentage, or n/a.
 

@@ -40,11 +40,6 @@ class Platform:
     name: Name
     front: Front
 
-    @property
-    def offers_gpu(self) -> str:
-        """Say how this platform gives a GPU, in steps; empty where it is up to the machine."""
-        return GPU_OFFERS.get(self.name, "")
-
 
 # The menus as many public notebooks of 2025 and 2026 name them, word for word (the live menus could
 # not be seen). On the P100: https://github.com/Kaggle/kaggle-cli/issues/1151, "Use T4 (or L4)".
@@ -55,6 +50,10 @@ GPU_OFFERS: dict[str, str] = {
     "this week), then run the notebook again from the top. Do not pick P100: today's "
     "PyTorch no longer supports it.",
 }
+
+
+WORKERS_MOST = 8
+"""Processes that load pictures, at most, where the number is chosen and not asked for."""
 
 
 def where(
@@ -139,14 +138,19 @@ def archive_folder(env: Mapping[str, str] | None = None) -> Path:
 
 def _fastai_folder(key: str, default: str, env: Mapping[str, str] | None) -> Path:
     env = os.environ if env is None else env
-    home = Path(env.get("FASTAI_HOME", "~/.fastai")).expanduser()
+    home = _expanded(env.get("FASTAI_HOME", "~/.fastai"))
     config = configparser.ConfigParser(interpolation=None)
     try:
         config.read(home / "config.ini", encoding="utf-8")
     except (configparser.Error, OSError, UnicodeDecodeError):
         return home / default
     value = config.get("DEFAULT", key, fallback=default)
-    return home / Path(value).expanduser()
+    return home / _expanded(value)
+
+
+def _expanded(path: str) -> Path:
+    """Put the home folder for `~`; the `~` of a user who is not known stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib raises for an unknown user
 
 
 def runs_folder(place: Platform) -> Path:

@@ -1,10 +1,8 @@
 """One progress display for a notebook, a terminal and a log file.
 
 A verb is handed a `View` and tells it what happens: `note` for a line that stays, `bar` for the
-one thing that moves, `row` for a table that grows,
-`table` for one that is whole, `live` for a face that is replaced by the next
-one, `finish` for the result's face. How that looks
-is the view's affair:
+one thing that moves, `row` for a table that grows, `table` for one that is whole, `live` for a face
+that the next one replaces, `finish` for the result's face. How that looks is the view's affair:
 
     NotebookView   one output, updated in place, that becomes the final face; no ipywidgets
     TerminalView   lines, and one moving line at the bottom

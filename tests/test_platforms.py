@@ -7,6 +7,7 @@ import types
 import pytest
 
 from fastmagic import platforms
+from fastmagic.gpu.advice import get_a_gpu
 
 
 def shell_of(*family: tuple[str, str], names: dict | None = None):
@@ -70,6 +71,14 @@ def test_a_broken_configuration_of_fastai_is_survived(tmp_path):
     assert platforms.data_folder({"FASTAI_HOME": str(tmp_path)}) == tmp_path / "data"
 
 
+def test_the_home_of_a_user_who_is_not_known_is_left_as_it_was_written(tmp_path):
+    there = platforms.data_folder({"FASTAI_HOME": "~nobodyhere/x"})
+    assert there.parts == ("~nobodyhere", "x", "data")
+    (tmp_path / "config.ini").write_text("[DEFAULT]\ndata = ~nobodyhere/y\n")
+    there = platforms.data_folder({"FASTAI_HOME": str(tmp_path)})
+    assert there == tmp_path / "~nobodyhere" / "y"
+
+
 @pytest.mark.train
 def test_fastai_itself_agrees_where_data_lives():
     from fastai.data.external import fastai_path
@@ -78,8 +87,8 @@ def test_fastai_itself_agrees_where_data_lives():
 
 
 def test_only_platforms_that_offer_a_gpu_say_how_to_get_one():
-    assert "T4" in platforms.Platform("colab", "notebook").offers_gpu
-    assert platforms.Platform("jupyter", "notebook").offers_gpu == ""
+    assert "T4" in get_a_gpu("colab")
+    assert get_a_gpu("jupyter") == ""
 
 
 def test_no_shell_runs_where_ipython_was_never_imported(monkeypatch):

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fastmagic.environment import inventory, system_libraries, verify
 from fastmagic.environment.installers.installer import Chosen, Installer
 from fastmagic.environment.inventory import Inventory
 from fastmagic.environment.keeping.keep import Keeper
+from fastmagic.environment.keeping.undo import is_unchanged
 from fastmagic.environment.planning.plan import Plan, Row
 from fastmagic.environment.planning.refusal import harm
 from fastmagic.environment.report import DEPENDENCY, Change, SetupReport, plan_table
 from fastmagic.environment.surroundings import Run, Surroundings, log_file, only_one, stoppable
-from fastmagic.errors import SetupError
+from fastmagic.errors import SetupError, Stopped
 
 UNDO = "%fastai_setup --undo puts back what was there before."
+NO_UNDO = "What was there before was not kept."
+GO_ON = "Run %fastai_setup again; it looks at what is there and goes on."
+MIRROR = "Try again later, or name a mirror of it: %fastai_setup --torch-index ADDRESS."
 
 
 def install(run: Run, here: Inventory, plan: Plan) -> SetupReport:
@@ -43,56 +48,65 @@ def install(run: Run, here: Inventory, plan: Plan) -> SetupReport:
     """
     world, view = run.world, run.view
     view.note(plan.sentence)
-    cache, log = world.cache(), log_file(world)
-    installer = run.kind(
-        world.interpreter.executable, log, run.source, view.bar, upgrade=run.wishes.upgrade
-    )
-    with only_one(cache):
-        keeper = Keeper(cache / "undo", world.interpreter)
-        with stoppable("Nothing was changed."):
-            _check_network(run, plan)
-            before = inventory.snapshot(world.interpreter)
-            chosen = installer.choose(plan)
-            versions = {one.name: one.version for one in chosen}
-            for refusal in harm(plan, here, versions):
-                raise SetupError(f"{refusal.what} Nothing was done.", refusal.next_step)
-            plan = dataclasses.replace(plan, rows=_resolved(plan, before, chosen))
-            need = keeper.estimate(before, versions)
-        if run.dry_run:
-            return SetupReport(plan, undoable=need.sentence, log=log, dry_run=True)
+    keeper = Keeper(world.cache() / "undo", world.interpreter)
+    with stoppable("Nothing was changed."):
+        _check_network(run, plan)
+        log = log_file(world)
+        installer = run.kind(
+            world.interpreter.executable, log, run.source, view.bar, upgrade=run.wishes.upgrade
+        )
+        before = inventory.snapshot(world.interpreter)
+        chosen = installer.choose(plan)
+        versions = {one.name: one.version for one in chosen}
+        for refusal in harm(plan, here, versions):
+            raise SetupError(f"{refusal.what} Nothing was done.", refusal.next_step)
+        plan = dataclasses.replace(plan, rows=_resolved(plan, before, chosen))
+        need = keeper.estimate(before, versions)
+    report = SetupReport(plan, undoable=need.sentence, log=log, dry_run=run.dry_run)
+    if run.dry_run:
+        return report
+    with stoppable("Nothing was changed."):
         view.table(plan_table(plan))
+        for words in (*plan.warnings, need.sentence):
+            view.note(words)
+    with only_one(world.cache()):
+        if inventory.snapshot(world.interpreter) != before:
+            raise SetupError(
+                "Something else has changed the packages while this was planned.",
+                "Run %fastai_setup again; it plans anew.",
+            )
         changed = _act(run, keeper, installer, plan, before, versions, need.fits)
         worked, libraries = _verify(run, log, need.fits)
-        keeper.settle()
-        after = inventory.look(world.interpreter, world.place)
-        verify.Memory(cache).remember(verify.fingerprint(world.interpreter, after))
-    return SetupReport(
-        plan,
-        changed,
+        with stoppable("The packages are installed, and they work."):
+            keeper.settle()
+            after = inventory.look(world.interpreter, world.place)
+            verify.Memory(world.cache()).remember(verify.fingerprint(world.interpreter, after))
+    return dataclasses.replace(
+        report,
+        changed=changed,
         verified="now",
         worked=worked,
         restart_needed=restart_needed(world, changed),
-        undoable=need.sentence,
         libraries=libraries,
-        log=log,
     )
 
 
 def _check_network(run: Run, plan: Plan) -> None:
-    """Ask the indexes briefly, before pip's own long patience."""
+    """Ask the indexes briefly, before pip's own long patience; both at once."""
     run.view.note("Asking the package index")
-    answer = run.world.ask_index(run.source.index_url, "fastai")
-    if not answer.reachable:
+    of_torch = plan.index if plan.index and plan.index.startswith("http") else ""
+    with ThreadPoolExecutor(2) as pool:
+        main = pool.submit(run.world.ask_index, run.source.index_url, "fastai")
+        torch = pool.submit(run.world.ask_index, of_torch, "torch")
+    if not main.result().reachable:
         raise SetupError(
-            f"Nothing was changed, for packages cannot be had: {answer.words}",
-            "Then run the same cell again; what is installed stays as it is.",
+            f"Packages cannot be had, and nothing was changed. {main.result().words}",
+            "Once it answers, run the same cell again; what is installed stays as it is.",
         )
-    if plan.index is None or not plan.index.startswith("http"):
-        return
-    if not run.world.ask_index(plan.index, "torch").reachable:
+    if not torch.result().reachable:
         raise SetupError(
             f"PyTorch's own wheel index cannot be reached: {plan.index}. {plan.why_index}".strip(),
-            " ".join(map(str, plan.otherwise)),
+            " ".join(map(str, plan.otherwise)) or MIRROR,
         )
 
 
@@ -111,25 +125,38 @@ def _act(
         if can_keep:
             run.view.note("Keeping what will be changed")
             keeper.keep(before, versions)
-    run.view.note(f"Installing {len(versions)} packages")
-    stopped = "The installer was in the middle of it" + (f"; {UNDO}" if can_keep else ".")
     try:
-        with stoppable(stopped), _undo_offered(can_keep):
-            installer.install(plan, versions)
-    finally:
-        keeper.acted()
-        changed = _changes(before, inventory.snapshot(run.world.interpreter))
-        if fresh and not changed:
+        run.view.note(f"Installing {len(versions)} packages")
+        installer.install(plan, versions)
+    except (KeyboardInterrupt, SetupError) as error:
+        _, state = _ended(run, keeper, before, fresh, can_keep)
+        if isinstance(error, SetupError):
+            raise SetupError(error.what, f"{error.next_step} {state}") from None
+        raise Stopped(f"The set-up was stopped. {state}", GO_ON) from None
+    return _ended(run, keeper, before, fresh, can_keep)[0]
+
+
+def _ended(
+    run: Run, keeper: Keeper, before: Mapping[str, str], fresh: bool, can_keep: bool
+) -> tuple[tuple[Change, ...], str]:
+    """Say what an installer changed, well or not, and what that means for the person."""
+    keeper.acted()
+    interpreter = run.world.interpreter
+    changed = _changes(before, inventory.snapshot(interpreter))
+    if not changed and can_keep and is_unchanged(run.world.cache() / "undo", interpreter):
+        if fresh:
             keeper.forget()
-    return changed
+        return (), "Nothing was changed."
+    return changed, UNDO if can_keep else NO_UNDO
 
 
 @contextlib.contextmanager
-def _undo_offered(can_keep: bool) -> Iterator[None]:
+def undo_offered(can_undo: bool) -> Iterator[None]:
+    """Add the way back to what goes wrong in the block."""
     try:
         yield
     except SetupError as error:
-        if not can_keep:
+        if not can_undo:
             raise
         raise SetupError(error.what, f"{error.next_step} {UNDO}") from None
 
@@ -153,7 +180,7 @@ def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Chang
 
 def _verify(run: Run, log: Path, can_keep: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Give what worked, and the system's packages that OpenCV needed for it."""
-    with stoppable("The packages are installed, but not verified yet."), _undo_offered(can_keep):
+    with stoppable("The packages are installed, but not verified yet."), undo_offered(can_keep):
         libraries = mend_libraries(run, log)
         return try_out(run, "The packages are installed, but they do not work"), libraries
 
@@ -164,7 +191,8 @@ def mend_libraries(run: Run, log: Path) -> tuple[str, ...]:
     if not lack.libraries:
         return ()
     run.view.note(f"OpenCV misses {', '.join(lack.libraries)}")
-    return system_libraries.install(lack, log, run.view.bar, run.world.system)
+    with stoppable("The system's libraries may be half installed; apt-get goes on from there."):
+        return system_libraries.install(lack, log, run.view.bar, run.world.system)
 
 
 def try_out(run: Run, what: str) -> tuple[str, ...]:
@@ -190,10 +218,9 @@ def try_out(run: Run, what: str) -> tuple[str, ...]:
 
 def restart_needed(world: Surroundings, changed: Sequence[Change]) -> tuple[str, ...]:
     """Name the changed distributions whose old modules this kernel has imported."""
-    if world.interpreter.paths is not None:  # another Python than the one that runs this
+    modules = world.modules()
+    if modules is None:
         return ()
-    import importlib
-
     importlib.invalidate_caches()
     old = [change.name for change in changed if change.before is not None]
-    return inventory.already_imported(old, sys.modules)
+    return inventory.already_imported(old, modules)

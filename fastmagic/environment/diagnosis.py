@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from fastmagic.environment.system_libraries import HEADLESS, PACKAGES
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -23,46 +25,43 @@ class Signature:
     source: str
 
 
-AGAIN = "then run %fastai_setup again"
-RESTART = "Restart the kernel"
+MEND = "Run %fastai_setup; it mends this pair."  # rows of planning/known_bad.py
 
 FASTAI = (
     Signature(
         r"'list' object has no attribute 'starmap'",
         "This fastai is older than the fastcore beside it: before 2.8.8 it needs fastcore 1.",
-        f'Run %pip install "fastai>=2.8.8", on Kaggle %pip install "fastcore<2", {AGAIN}.',
+        MEND,
         "https://github.com/fastai/fastai/issues/4154",
     ),
     Signature(
         r"NameError: name 'star' is not defined",
         "This fastai is newer than the fastcore beside it: since 2.8.8 it needs fastcore 2.",
-        f'Run %pip install "fastcore>=2.2.22", on Kaggle %pip install "fastai<2.8.8", {AGAIN}.',
+        MEND,
         "https://github.com/fastai/fastai/issues/4154",
     ),
     Signature(
         r"__doc__'? is read-only|__doc__[^\n]{0,40}read-only",
         "fastai cannot be imported with plum-dispatch 2.10.0.",
-        f'Run %pip install "plum-dispatch<2.10", {AGAIN}.',
+        MEND,
         "https://github.com/beartype/plum/issues/317",
     ),
     Signature(
         r"cannot pickle '_thread\.RLock' object",
         "A learner cannot be exported with plum-dispatch 2.10.1.",
-        f'Run %pip install "plum-dispatch<2.10", {AGAIN}.',
+        MEND,
         "https://github.com/beartype/plum/issues/322",
     ),
     Signature(
         r"mtime_policy\(\)",
         "This python-fasthtml, which fastai's progress bar needs, wants a newer fastcore.",
-        'Run %pip install "python-fasthtml<0.14.6" (where fastcore is 1) or '
-        f'%pip install "fastcore>=2.2.22", {AGAIN}.',
+        MEND,
         "https://github.com/AnswerDotAI/fastcore/issues/850",
     ),
     Signature(
         r"No module named 'fastai\.(?P<part>[\w.]+)'",
-        "There is a fastai without fastai.{part}: an old fastai 1, or the kernel still runs the "
-        "one from before an installation.",
-        f"{RESTART}; if it stays, run %fastai_setup --upgrade.",
+        "fastai here is incomplete or of an old fastai 1: it has no fastai.{part}.",
+        "Run %fastai_setup --upgrade.",
         "https://github.com/fastai/fastbook/issues/460",
     ),
 )
@@ -124,8 +123,8 @@ AROUND = (
     Signature(
         r"numpy\.(?:dtype|ndarray) size changed|compiled using NumPy 1\.x",
         "A package was built for another numpy than the one that is installed.",
-        "On Colab and Kaggle start a new session; elsewhere restart the kernel, and if it stays, "
-        "make a new environment (python -m venv lesson).",
+        "On Colab and Kaggle start a new session; elsewhere make a new environment "
+        "(python -m venv lesson).",
         "https://github.com/numpy/numpy/issues/11628",
     ),
     Signature(
@@ -143,11 +142,14 @@ AROUND = (
         "%fastai_setup --installer pip.",
         "https://github.com/googlecolab/colabtools/issues/5237",
     ),
-    Signature(
-        r"(?P<file>lib(?:SM|GL|Xext|Xrender|gthread-2\.0|ICE)\.so\.\d+): cannot open shared object",
-        "OpenCV (cv2) misses a library of the operating system: {file}.",
-        "Run !apt-get install -y libsm6 libgl1, or %pip install opencv-python-headless.",
-        "https://github.com/opencv/opencv-python/issues/370",
+    *(
+        Signature(
+            rf"{re.escape(library)}: cannot open shared object",
+            f"OpenCV (cv2) misses a library of the operating system: {library}.",
+            f"Run !apt-get install -y {debian}, or do without: {HEADLESS}.",
+            "https://github.com/opencv/opencv-python/issues/370",
+        )
+        for library, (debian, *_) in PACKAGES.items()
     ),
     Signature(
         r"No space left on device|Errno 28\b",

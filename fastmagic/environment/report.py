@@ -94,7 +94,8 @@ class SetupReport(faces.Shown):
         if others:
             known = sum(row.size or 0 for row in others)
             size = f", {faces.size(known)}" if known else ""
-            parts.append(Text(f"And {len(others)} more new packages that these need{size}."))
+            many = "packages that these need" if len(others) > 1 else "package that these need"
+            parts.append(Text(f"And {len(others)} more new {many}{size}."))
         if self.undoable and not self.plan.nothing_to_do:
             parts.append(Text(self.undoable))
         if self.libraries:

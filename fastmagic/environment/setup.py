@@ -10,14 +10,24 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from packaging.utils import canonicalize_name
 
 from fastmagic import progress
 from fastmagic.environment import inventory, verify
-from fastmagic.environment.act import install, mend_libraries, restart_needed, try_out
+from fastmagic.environment.act import (
+    install,
+    mend_libraries,
+    restart_needed,
+    try_out,
+    undo_offered,
+)
 from fastmagic.environment.installers.installer import Installer, Source
 from fastmagic.environment.installers.pip import Pip
 from fastmagic.environment.installers.uv import Uv
 from fastmagic.environment.inventory import Inventory
+from fastmagic.environment.keeping.keep import Keeper
 from fastmagic.environment.keeping.undo import undo as put_back
 from fastmagic.environment.planning.plan import Plan, Wishes, make_plan
 from fastmagic.environment.report import TITLE, Change, SetupReport
@@ -103,8 +113,15 @@ def fastai_setup(
     Not verified.
     """
     world = surroundings or Surroundings()
-    wishes = Wishes(torch_index, torch, fastai, upgrade, tuple(allow_change))
-    source = Source(index_url, None if find_links is None else str(find_links))
+    names = (allow_change,) if isinstance(allow_change, str) else tuple(allow_change)
+    wishes = Wishes(torch_index, torch, fastai, upgrade, names)
+    if undo and (dry_run or upgrade or torch or fastai):
+        raise BadInput(
+            "--undo puts back what was there; of the other flags only --allow-change, --restart "
+            "and --json go with it.",
+            "Run %fastai_setup --undo by itself.",
+        )
+    source = Source() if undo else _source(index_url, find_links)
     kind = _installer(installer)
     with progress.open_view(False if json else show, TITLE, world.place) as view:
         start = time.monotonic()
@@ -124,6 +141,22 @@ def fastai_setup(
     return report
 
 
+def _source(index_url: str | None, find_links: str | Path | None) -> Source:
+    """Check where packages come from, before pip says something else about it."""
+    if index_url and urlsplit(index_url).scheme not in ("http", "https", "file"):
+        raise BadInput(
+            f"{index_url!r} is no address of a package index.",
+            "It begins with https://, http:// or file://.",
+        )
+    links = None if find_links is None else str(find_links)
+    if links and "://" not in links:
+        folder = Path(links).expanduser()
+        if not folder.exists():
+            raise BadInput(f"There is no folder {folder}.", "Check the path after --find-links.")
+        links = str(folder)
+    return Source(index_url, links)
+
+
 def _installer(name: str) -> type[Installer]:
     if name not in INSTALLERS:
         hint = did_you_mean(name, INSTALLERS) or "Use --installer pip or --installer uv."
@@ -135,7 +168,8 @@ def _undo(world: Surroundings, wishes: Wishes) -> SetupReport:
     cache = world.cache()
     with only_one(cache):
         try:
-            undone = put_back(cache / "undo", world.interpreter, wishes.allow_change)
+            allow = tuple(map(canonicalize_name, wishes.allow_change))
+            undone = put_back(cache / "undo", world.interpreter, allow)
         except KeyboardInterrupt:
             raise Stopped(
                 "The undo was stopped in the middle.", "Run %fastai_setup --undo again; it goes on."
@@ -168,9 +202,10 @@ def _already_there(run: Run, here: Inventory, plan: Plan) -> SetupReport:
     if run.dry_run:
         return SetupReport(plan, dry_run=True)
     run.view.note(plan.sentence)
-    with stoppable("Nothing was changed."):
-        log = log_file(world)
-        libraries = mend_libraries(run, log)
+    log, kept = log_file(world), Keeper(world.cache() / "undo", world.interpreter).shelf.latest()
+    with stoppable("Nothing was changed."), undo_offered(kept is not None):
+        with only_one(world.cache()):
+            libraries = mend_libraries(run, log)
         worked = try_out(run, "What is installed does not work")
     memory.remember(name)
     return SetupReport(

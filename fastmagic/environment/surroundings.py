@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from fastmagic.environment.installers import network
 from fastmagic.environment.installers.installer import Installer, Source
 from fastmagic.environment.installers.network import Answer
 from fastmagic.environment.inventory import Interpreter
+from fastmagic.environment.keeping.keep import faults
 from fastmagic.environment.planning.wishes import Wishes
 from fastmagic.environment.restart import restart_kernel
 from fastmagic.environment.system_libraries import System
@@ -26,12 +28,20 @@ def _cache_folder() -> Path:
     """Say where logs, kept files and the memory live: the user's cache, else a temporary folder."""
     import platformdirs
 
-    folder = Path(platformdirs.user_cache_dir("fastmagic"))
+    own = Path(platformdirs.user_cache_dir("fastmagic"))
+    other = Path(tempfile.gettempdir()) / "fastmagic"
+    return own if _can_be_written(own) or not _can_be_written(other) else other
+
+
+def _can_be_written(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"fastmagic")
+            file.flush()
     except OSError:
-        return Path(tempfile.gettempdir()) / "fastmagic"
-    return folder
+        return False
+    return True
 
 
 def _ask_index(index_url: str | None, package: str) -> Answer:
@@ -56,6 +66,9 @@ class Surroundings:
         The operating system, for libraries that pip does not bring.
     restart
         Restarts the kernel; says whether it could.
+    modules
+        Names of the modules that this kernel has imported; None where it is not this kernel's
+        Python that is set up.
     place
         The platform; found by itself by default.
     """
@@ -66,6 +79,7 @@ class Surroundings:
     ask_index: Callable[[str | None, str], Answer] = _ask_index
     system: System = system_libraries.HERE
     restart: Callable[[], bool] = restart_kernel
+    modules: Callable[[], Collection[str] | None] = lambda: sys.modules.keys()
     place: platforms.Platform | None = None
 
 
@@ -82,8 +96,13 @@ class Run:
 
 
 def log_file(world: Surroundings) -> Path:
-    """Name the file that gets an installer's whole output."""
-    return world.cache() / "logs" / time.strftime("setup-%Y%m%d-%H%M%S.log")
+    """Make the file that gets an installer's whole output."""
+    log = world.cache() / "logs" / time.strftime("setup-%Y%m%d-%H%M%S.log")
+    with faults("The set-up's log cannot be written", "Nothing was changed."):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(time.strftime("fastai_setup, %Y-%m-%d %H:%M:%S\n"))
+    return log
 
 
 @contextlib.contextmanager
@@ -105,15 +124,16 @@ def only_one(cache: Path) -> Iterator[None]:
     """Let one set-up at a time change anything; another notebook's is told so at once."""
     import filelock
 
-    cache.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(cache / "setup.lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise SetupError(
-            "Another notebook is being set up at this moment.",
-            "Wait until it has finished, then run %fastai_setup again.",
-        ) from None
+    with faults("The set-up's own files cannot be written", "Nothing was changed."):
+        cache.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise SetupError(
+                "Another notebook is being set up at this moment.",
+                "Wait until it has finished, then run %fastai_setup again.",
+            ) from None
     try:
         yield
     finally:

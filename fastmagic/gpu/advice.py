@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from fastmagic.platforms import Name
+from fastmagic.platforms import GPU_OFFERS, Name
 
 Advice = tuple[str, ...]
 Capability = tuple[int, int]
@@ -20,15 +20,17 @@ OLDEST_USABLE: Capability = (5, 0)
 # Compute capability below which the builds that pip takes by default have no kernels. Source:
 # https://github.com/pytorch/pytorch/blob/main/RELEASE.md, "Release Compatibility Matrix".
 OLDEST_DEFAULT: Capability = (7, 5)
+# The newest compute capability that the builds for CUDA 11.8 and 12.6 have kernels for: the same
+# matrix.
+NEWEST_LEGACY: Capability = (9, 0)
 # The Pythons that PyTorch 2.3.1 for CUDA 11.8 has wheels for. Source: the file names in
 # https://download.pytorch.org/whl/cu118/torch/, cp38 to cp312.
 LAST_KEPLER_PYTHONS = ((3, 8), (3, 12))
 
 # https://www.nvidia.com/drivers is NVIDIA's own short address of its driver search.
 DRIVERS = "https://www.nvidia.com/drivers"
-# PyTorch's own install selector and its list of older builds.
+# PyTorch's own install selector.
 TORCH_LOCALLY = "https://pytorch.org/get-started/locally/"
-WHEELS = "https://download.pytorch.org/whl"
 
 
 def get_a_gpu(place: Name) -> str:
@@ -39,8 +41,6 @@ def get_a_gpu(place: Name) -> str:
     >>> get_a_gpu("jupyter")
     ''
     """
-    from fastmagic.platforms import GPU_OFFERS
-
     return GPU_OFFERS.get(place, "")
 
 
@@ -118,8 +118,11 @@ def start_driver() -> Advice:
 
 
 def install_nvml() -> Advice:
-    """The driver's answers are read through nvidia-ml-py, https://pypi.org/project/nvidia-ml-py/."""
-    return ("Run %pip install nvidia-ml-py, then %gpu_check again.",)
+    """The package that asks the driver, https://pypi.org/project/nvidia-ml-py/, is missing or old.
+
+    An old one is in this kernel's memory already: hence the restart.
+    """
+    return ("Run %pip install -U nvidia-ml-py, restart the kernel and run %gpu_check again.",)
 
 
 def ask_for_permission() -> Advice:
@@ -141,16 +144,16 @@ def newer_driver(driver: str, floor: int, capability: Capability | None) -> Advi
 
     Notes
     -----
-    Which wheel runs with which driver: NVIDIA's table in `verdict.DRIVER_FLOORS`; that the wheels
-    exist: https://download.pytorch.org/whl/cu126/torch/ (up to 2.13) and …/cu118/torch/ (up to
-    2.7.1).
+    Which build runs with which driver: NVIDIA's table in `verdict.DRIVER_FLOORS`; that the builds
+    exist, and for which cards: `environment/planning/torch_tables.py`, which `%fastai_setup` goes
+    by.
 
     Examples
     --------
     >>> newer_driver("535.104", 580, (7, 5))[0]
     'Install driver 580 or newer from https://www.nvidia.com/drivers and restart the computer.'
-    >>> "torch<2.14" in newer_driver("535.104", 580, (7, 5))[1]
-    True
+    >>> newer_driver("535.104", 580, (7, 5))[1]
+    'Or take a PyTorch for this driver: %fastai_setup --torch cu126'
     >>> newer_driver("470.82", 580, (3, 7))
     ('No newer driver supports this card: 470 is the last branch that does.',)
     """
@@ -158,17 +161,28 @@ def newer_driver(driver: str, floor: int, capability: Capability | None) -> Advi
         # https://nvidia.custhelp.com/app/answers/detail/a_id/5204: Kepler's last branch is R470.
         return ("No newer driver supports this card: 470 is the last branch that does.",)
     first = f"Install driver {floor} or newer from {DRIVERS} and restart the computer."
-    branch = int(driver.split(".")[0]) if driver.split(".")[0].isdigit() else 0
+    label = _build_for(driver, capability)
+    if not label:
+        return (first,)
+    return (first, f"Or take a PyTorch for this driver: %fastai_setup --torch {label}")
+
+
+def _build_for(driver: str, capability: Capability | None) -> str:
+    """Name the builds that run with a driver older than 580; empty where there are none.
+
+    Examples
+    --------
+    >>> [_build_for(driver, (7, 0)) for driver in ("535.104.05", "470.82", "418.87")]
+    ['cu126', 'cu118', '']
+    >>> _build_for("570.86", (12, 0)), _build_for("470.82", None)
+    ('cu128', '')
+    """
+    head = driver.split(".")[0]
+    branch = int(head) if head.isdigit() else 0
     if branch >= 525:
-        return (first, _other_torch("a PyTorch for this driver", "torch<2.14", "cu126"))
-    if branch >= 450 and capability is not None and capability <= (9, 0):
-        return (first, _other_torch("a PyTorch for this driver", "torch<2.8", "cu118"))
-    return (first,)
-
-
-def _other_torch(what: str, need: str, label: str) -> str:
-    command = f'python -m pip install "{need}" torchvision --index-url {WHEELS}/{label}'
-    return f"Or, in a new environment, {what}: {command}"
+        return "cu128" if capability is not None and capability > NEWEST_LEGACY else "cu126"
+    fits = branch >= 450 and capability is not None and capability <= NEWEST_LEGACY
+    return "cu118" if fits else ""
 
 
 def install_torch() -> Advice:
@@ -186,7 +200,10 @@ def cuda_build(place: Name) -> Advice:
 
 
 def fitting_wheel(
-    capability: Capability, place: Name, python: tuple[int, int] = sys.version_info[:2]
+    capability: Capability,
+    place: Name,
+    driver: str | None = None,
+    python: tuple[int, int] = sys.version_info[:2],
 ) -> Advice:
     """The installed torch has no kernels for the card.
 
@@ -196,6 +213,8 @@ def fitting_wheel(
         The card's.
     place
         The platform; where it has better accelerators, they are the advice.
+    driver
+        The installed one, or None: the build has to run with it.
     python
         The running Python's version, for wheels that exist for some only.
 
@@ -203,7 +222,9 @@ def fitting_wheel(
     --------
     >>> fitting_wheel((6, 0), "kaggle")[0].startswith("Pick another accelerator: Settings")
     True
-    >>> fitting_wheel((3, 7), "jupyter", (3, 13))[1].partition("; ")[2]
+    >>> fitting_wheel((6, 0), "jupyter", "550.54")
+    ('Install the last PyTorch with kernels for this card: %fastai_setup --torch cu126',)
+    >>> fitting_wheel((3, 7), "jupyter", "470.82", (3, 13))[1].partition("; ")[2]
     'it has no build for Python 3.13, so that takes an environment with Python 3.12.'
     """
     offer = get_a_gpu(place)
@@ -212,9 +233,9 @@ def fitting_wheel(
     if capability < OLDEST_USABLE:
         return ("Training on the CPU works here.", _kepler_wheel(python))
     if capability < OLDEST_DEFAULT:
-        # Wheels that exist: https://download.pytorch.org/whl/cu126/torch/, up to 2.13.0.
-        command = f'python -m pip install "torch<2.14" torchvision --index-url {WHEELS}/cu126'
-        return (f"In a new environment, the last builds with kernels for this card: {command}",)
+        label = _build_for(driver, capability) if driver else ""
+        command = f"%fastai_setup --torch {label or 'cu126'}"
+        return (f"Install the last PyTorch with kernels for this card: {command}",)
     return (f"Install the newest PyTorch, best in a new environment: {TORCH_LOCALLY}",)
 
 
@@ -222,10 +243,8 @@ def _kepler_wheel(python: tuple[int, int]) -> str:
     last = "The last PyTorch with kernels for this card is 2.3.1 for CUDA 11.8"
     oldest, newest = LAST_KEPLER_PYTHONS
     if oldest <= python <= newest:
-        command = (
-            f'python -m pip install "torch==2.3.1" "torchvision==0.18.1" --index-url {WHEELS}/cu118'
-        )
-        return f"{last}; in a new environment: {command}"
+        spans = " to ".join(".".join(map(str, version)) for version in LAST_KEPLER_PYTHONS)
+        return f"{last}, made for Python {spans}: %fastai_setup --torch 2.3.1+cu118"
     here, takes = ".".join(map(str, python)), ".".join(map(str, newest))
     return (
         f"{last}; it has no build for Python {here}, so that takes an environment with Python "

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastmagic.gpu.asking import Asker
-from fastmagic.gpu.processes import Holder, holders, merged
+from fastmagic.gpu.processes import MIB, Holder, holders, merged
 
 __all__ = ["Card", "Holder", "Memory", "Slice", "memory", "read", "reasons"]
 
-MIB = 2**20
 TEMPERATURE_SENSOR = 0  # NVML_TEMPERATURE_GPU
 ENABLED = 1  # NVML_FEATURE_ENABLED, NVML_DEVICE_MIG_ENABLE
 UNCORRECTED, VOLATILE = 1, 0  # NVML_MEMORY_ERROR_TYPE_UNCORRECTED, NVML_VOLATILE_ECC
@@ -30,6 +29,11 @@ REASONS = {
     0x10: "held back to the clocks of the other cards of its group",
 }
 UNNAMED_SLOWDOWN = "the hardware at least halves the clocks (heat or power)"
+
+# A batch of 64 for resnet34 at 224 pixels takes 2.3 GiB (`tests/benchmarks/lesson_memory.py`), and
+# CUDA's own context about half a GiB.
+LITTLE_MIB = 3072
+HELD_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,44 @@ class Card:
     holders: tuple[Holder, ...] | None = None
     cuda: int | None = None
     words: str = ""
+
+    @property
+    def title(self) -> str:
+        """The card's name, with its compute capability where that is known."""
+        name = self.name or "This GPU"
+        if self.capability is None:
+            return name
+        return f"{name} (compute capability {self.capability[0]}.{self.capability[1]})"
+
+    @property
+    def room_total(self) -> int | None:
+        """MiB that a training can use: of the whole card, or of its first MIG instance.
+
+        A process gets one instance, the first unless `CUDA_VISIBLE_DEVICES` names another: NVIDIA
+        Multi-Instance GPU User Guide, https://docs.nvidia.com/datacenter/tesla/mig-user-guide/.
+        """
+        return self.slices[0].memory_total if self.slices else self.memory_total
+
+    @property
+    def room_free(self) -> int | None:
+        """MiB of `room_total` that are free now."""
+        return self.slices[0].memory_free if self.slices else self.memory_free
+
+    @property
+    def is_full(self) -> bool:
+        """Whether little of the room is left because somebody uses it.
+
+        Examples
+        --------
+        >>> Card("T4", memory_total=15360, memory_used=14000, memory_free=1360).is_full
+        True
+        >>> Card("an old card that tells nothing").is_full
+        False
+        """
+        free, total = self.room_free, self.room_total
+        if free is None or not total:
+            return False
+        return free < LITTLE_MIB and total - free > HELD_SHARE * total
 
 
 @dataclass(frozen=True)

@@ -95,13 +95,16 @@ def alternative(summary: MonitorSummary) -> str:
     Chart over 1 min 30 s: GPU 38 % busy on average, at most 5.1 GiB of its memory in use.
     >>> print(alternative(MonitorSummary(90, 90, (), 9830, 13005)))
     Chart over 1 min 30 s: memory, at most 9.6 GiB in use.
+    >>> print(alternative(MonitorSummary(5, 5)))
+    Chart over 5 s.
     """
     curves = [
         words for n, gpu in enumerate(summary.gpus) if (words := _gpu_curves(n, gpu, summary))
     ]
     if not curves and summary.ram_peak is not None:
-        curves = [f"memory, at most {summary.ram_peak / GIB:.1f} GiB in use"]
-    return f"Chart over {faces.duration(summary.seconds)}: {'; '.join(curves)}."
+        curves = [f"memory, at most {faces.mib(summary.ram_peak)} in use"]
+    told = f": {'; '.join(curves)}" if curves else ""
+    return f"Chart over {faces.duration(summary.seconds)}{told}."
 
 
 def _gpu_curves(number: int, gpu: GpuSummary, summary: MonitorSummary) -> str:
@@ -109,7 +112,7 @@ def _gpu_curves(number: int, gpu: GpuSummary, summary: MonitorSummary) -> str:
     if gpu.utilisation_mean is not None:
         words.append(f"{gpu.utilisation_mean:.0f} % busy on average")
     if gpu.memory_peak is not None:
-        words.append(f"at most {gpu.memory_peak / GIB:.1f} GiB of its memory in use")
+        words.append(f"at most {faces.mib(gpu.memory_peak)} of its memory in use")
     name = f"GPU {number}" if len(summary.gpus) > 1 else "GPU"
     return f"{name} {', '.join(words)}" if words else ""
 

@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastmagic import platforms, progress
+from fastmagic import faces, platforms, progress
 from fastmagic.errors import GpuRequired, Stopped
 from fastmagic.gpu import estimate, host, nvml, order, torch_support, verdict
+from fastmagic.gpu.evidence import Evidence
 from fastmagic.gpu.host import Host
 from fastmagic.gpu.nvml import NvmlLook
+from fastmagic.gpu.processes import Neighbours
 from fastmagic.gpu.report import TITLE, GpuReport
-from fastmagic.gpu.verdict import Evidence
 from fastmagic.progress import View
 
 
@@ -31,6 +32,8 @@ class Surroundings:
     ----------
     pynvml
         The module; imported by default.
+    neighbours
+        The processes that can be seen from here; this machine's by default.
     card_in_slot
         Says whether an NVIDIA card is in the machine.
     torch_paths
@@ -52,6 +55,7 @@ class Surroundings:
     """
 
     pynvml: Any = None
+    neighbours: Neighbours | None = None
     card_in_slot: Callable[[], bool | None] = nvml.card_in_slot
     torch_paths: Sequence[str] | None = None
     probe_command: Sequence[str] | None = None
@@ -124,7 +128,7 @@ def gpu_check(
 
 def _check(world: Surroundings, probe: bool, view: View) -> GpuReport:
     view.bar("Asking the NVIDIA driver", 0)  # a driver at rest takes a second to answer
-    look = nvml.look(world.pynvml)
+    look = nvml.look(world.pynvml, neighbours=world.neighbours)
     view.note(_first_words(look))
     here = world.host()
     evidence = _gather(world, look)
@@ -212,10 +216,6 @@ def _first_words(look: NvmlLook) -> str:
     if not look.cards:
         return "No NVIDIA GPU answers here."
     names = ", ".join(
-        f"{card.name or 'GPU'}{_size(card.memory_total)}" for card in look.cards[:4]
+        f"{card.name or 'GPU'} ({faces.mib(card.memory_total)})" for card in look.cards[:4]
     ) + (" …" if len(look.cards) > 4 else "")
     return f"NVIDIA driver {look.driver or 'n/a'}: {names}"
-
-
-def _size(mib: int | None) -> str:
-    return "" if mib is None else f" ({mib / 1024:.1f} GiB)"

@@ -11,9 +11,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fastmagic import faces
 from fastmagic.gpu.cards import Card
 from fastmagic.gpu.host import Host
 from fastmagic.gpu.torch_support import Run
+from fastmagic.platforms import WORKERS_MOST
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,6 @@ FORWARD = 1 / 3
 # two cores take 45 s for an epoch of 7,390 pictures, trained and validated, whether frozen or not:
 # so it is the loader that sets the pace, 164 a second.
 LOADS = 82
-# fastai's loader processes; the lesson takes no more (lesson/learner.py, choose_workers).
-WORKERS_MOST = 8
 # Gradients on their way, workspace and fragments come on top of what is kept for the backward pass:
 # on the CPU a training process grows by 1.33 times it (peak memory, resnet34, batches of 8 and 24).
 # By rule of thumb 1.5 on a GPU, where CUDA's context and libraries take another 600 MiB, neither
@@ -208,7 +208,7 @@ def _batch(card: Card | None, device: str, host: Host, lesson: Lesson) -> tuple[
     while size > SMALLEST_BATCH and fixed + size * each > free:
         size //= 2
     needs = fixed + size * each
-    words = f"about {needs / 1024:.1f} GiB of the {free / 1024:.1f} GiB free {whose}"
+    words = f"about {faces.mib(needs)} of the {faces.mib(free)} free {whose}"
     if needs > free:
         return size, f"and even that may not fit: {words}"
     return size, words if size < lesson.batch else f"the lesson's own; {words}"
@@ -220,9 +220,7 @@ def _free_memory(card: Card | None, device: str, host: Host) -> tuple[int | None
         return host.ram_available, "in this machine"
     if card is None:
         return None, "on the GPU"
-    if card.slices:  # CUDA gives a process one slice, the first unless it is told otherwise
-        return card.slices[0].memory_free, "in the GPU's slice"
-    return card.memory_free, "on the GPU"
+    return card.room_free, "in the GPU's slice" if card.slices else "on the GPU"
 
 
 def _time(

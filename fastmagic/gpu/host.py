@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastmagic import cgroup, platforms
+from fastmagic import cgroup, faces, platforms
 
 MIB = 2**20
-SHM = "/dev/shm"  # noqa: S108
+SHM = "/dev/shm"  # noqa: S108 - where loader processes hand over their batches
 
 # MiB in /dev/shm that two loader processes fill with batches of 64 pictures of 460 x 460 pixels,
 # fastai's usual size before its augmentation: 6 batches of 39 MiB. A loader keeps two batches a
@@ -161,7 +161,7 @@ def _of_shm(host: Host) -> str:
     if host.shm_free is None or host.shm_free >= SHM_NEEDED:
         return ""
     return (
-        f"{SHM} has {_size(host.shm_free)} free: loader processes hand over their batches "
+        f"{SHM} has {faces.mib(host.shm_free)} free: loader processes hand over their batches "
         "through it, and where it is full they die with a bus error. Start docker with "
         "--shm-size=2g, or use %train_lesson1 --workers 0."
     )
@@ -172,8 +172,8 @@ def _of_ram(host: Host) -> str:
         return ""
     whose = "this container may still take" if host.ram_limited else "is available"
     return (
-        f"Only {_size(host.ram_available)} of memory {whose}; training wants about "
-        f"{_size(RAM_NEEDED)}, and where memory runs out the kernel is killed. Shut down other "
+        f"Only {faces.mib(host.ram_available)} of memory {whose}; training wants about "
+        f"{faces.mib(RAM_NEEDED)}, and where memory runs out the kernel is killed. Shut down other "
         "notebooks' kernels, or use %train_lesson1 --bs 16 --workers 0."
     )
 
@@ -182,11 +182,7 @@ def _of_disk(host: Host) -> str:
     if host.disk_free is None or host.disk_free >= DISK_NEEDED:
         return ""
     return (
-        f"Only {_size(host.disk_free)} free on the disk of {host.disk or 'the data folder'}: "
-        f"dogscats wants {_size(DISK_NEEDED)} while it is unpacked. Make room, put it on "
+        f"Only {faces.mib(host.disk_free)} free on the disk of {host.disk or 'the data folder'}: "
+        f"dogscats wants {faces.mib(DISK_NEEDED)} while it is unpacked. Make room, put it on "
         "another disk with %get_data dogscats --dest FOLDER, or use %get_data sample."
     )
-
-
-def _size(mib: int) -> str:
-    return f"{mib} MiB" if mib < 1024 else f"{mib / 1024:.1f} GiB"

@@ -20,8 +20,9 @@ from types import TracebackType
 from typing import Any
 
 from fastmagic import faces
+from fastmagic.gpu.host import SHM
 from fastmagic.gpu.samples import Samples, read_csv
-from fastmagic.gpu.sensors import SHARED_MEMORY, HostReadings, Sensors
+from fastmagic.gpu.sensors import HostReadings, Sensors
 
 FAST = 0.25  # s; the driver averages the utilisation over 1/6 to 1 s: more often shows nothing new
 SLOW = 1.0  # s
@@ -105,11 +106,14 @@ class MonitorSummary:
         several = len(self.gpus) > 1
         lines = [_gpu_words(n if several else None, gpu) for n, gpu in enumerate(self.gpus)]
         if self.ram_peak is not None:
-            own = "" if self.rss_peak is None else f", {_gib(self.rss_peak)} by this process itself"
-            lines.append(f"Memory: at most {_of(self.ram_peak, self.ram_limit)} in use{own}.")
+            rss = self.rss_peak
+            own = "" if rss is None else f", {faces.mib(rss)} by this process itself"
+            lines.append(
+                f"Memory: at most {faces.mib_of(self.ram_peak, self.ram_limit)} in use{own}."
+            )
         if self.shm_peak and self.shm_size:
-            shm = _of(self.shm_peak, self.shm_size)
-            lines.append(f"Shared memory ({SHARED_MEMORY}): at most {shm} in use.")
+            shm = faces.mib_of(self.shm_peak, self.shm_size)
+            lines.append(f"Shared memory ({SHM}): at most {shm} in use.")
         return tuple([*lines, self.note] if self.note else lines)
 
 
@@ -326,21 +330,13 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def _gib(mib: int | None) -> str:
-    return "n/a" if mib is None else f"{mib / 1024:.1f} GiB"
-
-
-def _of(part: int, whole: int | None) -> str:
-    return _gib(part) if whole is None else f"{part / 1024:.1f} of {_gib(whole)}"
-
-
 def _gpu_words(number: int | None, gpu: GpuSummary) -> str:
     name = gpu.name or "GPU"
     words = []
     if gpu.utilisation_mean is not None:
         words.append(f"busy {gpu.utilisation_mean:.0f} % of the time")
     if gpu.memory_peak is not None:
-        words.append(f"at most {_of(gpu.memory_peak, gpu.memory_total)} in use")
+        words.append(f"at most {faces.mib_of(gpu.memory_peak, gpu.memory_total)} in use")
     if gpu.temperature_peak is not None:
         words.append(f"{gpu.temperature_peak} °C")
     if gpu.power_mean is not None:

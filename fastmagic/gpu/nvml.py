@@ -44,13 +44,13 @@ class NvmlLook:
     Attributes
     ----------
     state
-        `answered`, or why it did not: `no_package` (nvidia-ml-py is missing), `no_library` (no
-        driver is installed), `not_loaded` (its kernel module is not running), `mismatch` (driver
-        and library of different versions), `too_old` (the library lacks what has been in every
-        driver for years), `permission` (this user may not talk to the driver), `lost` (a GPU fell
-        off the bus) or `failed`.
+        `answered`, or why it did not: `no_package` (nvidia-ml-py is missing or too old),
+        `no_library` (no driver is installed), `not_loaded` (its kernel module is not running),
+        `mismatch` (driver and library of different versions), `too_old` (the library lacks what
+        has been in every driver for years), `permission` (this user may not talk to the driver),
+        `lost` (a GPU fell off the bus) or `failed`.
     words
-        NVML's own words where it failed.
+        NVML's own words where it failed, or Python's about the package.
     driver
         The driver's version, for example "550.54.15".
     cards
@@ -103,12 +103,9 @@ def look(
         except ImportError as error:
             return NvmlLook("no_package", str(error))
     try:
-        with opened(nvml):
-            found = _read(nvml, processes)
-    except nvml.NVMLError as error:
-        return NvmlLook(_state(nvml, error), words(error))
-    except (OSError, AttributeError) as error:
-        return NvmlLook("failed", str(error))
+        found = _asked(nvml, processes)
+    except AttributeError as error:  # a package too old to know what is asked, or its errors
+        return NvmlLook("no_package", str(error))
     return _introduced(found, neighbours or Neighbours()) if processes else found
 
 
@@ -134,6 +131,16 @@ def opened(nvml: Any) -> Iterator[None]:
     finally:
         with contextlib.suppress(nvml.NVMLError):
             nvml.nvmlShutdown()
+
+
+def _asked(nvml: Any, processes: bool) -> NvmlLook:
+    try:
+        with opened(nvml):
+            return _read(nvml, processes)
+    except nvml.NVMLError as error:
+        return NvmlLook(_state(nvml, error), words(error))
+    except OSError as error:
+        return NvmlLook("failed", str(error))
 
 
 def _read(nvml: Any, processes: bool) -> NvmlLook:

@@ -127,8 +127,7 @@ def _slice_name(piece: Slice) -> str:
 def _memory(free: int | None, total: int | None) -> str | None:
     if total is None:
         return None
-    left = "n/a" if free is None else f"{free / 1024:.1f}"
-    return f"{left} / {total / 1024:.1f} GiB"
+    return faces.mib_of(free, total, " / ")
 
 
 def _power(card: Card) -> str | None:
@@ -202,11 +201,10 @@ def _host_rows(here: Host) -> Iterator[tuple[str, str | None]]:
     whole = here.cores_machine is not None and here.cores_machine > here.cores
     yield "processor cores", f"{here.cores}{f' of {here.cores_machine}' if whole else ''}"
     limit = " (a limit of this container)" if here.ram_limited else ""
-    yield "memory", f"{_gib(here.ram_available)} available of {_gib(here.ram_total)}{limit}"
+    yield (
+        "memory",
+        f"{faces.mib(here.ram_available)} available of {faces.mib(here.ram_total)}{limit}",
+    )
     if here.shm_total is not None:
-        yield host.SHM, f"{_gib(here.shm_free)} free of {_gib(here.shm_total)}"
-    yield "free disk for data", _gib(here.disk_free)
-
-
-def _gib(mib: int | None) -> str:
-    return "n/a" if mib is None else f"{mib / 1024:.1f} GiB"
+        yield host.SHM, f"{faces.mib(here.shm_free)} free of {faces.mib(here.shm_total)}"
+    yield "free disk for data", faces.mib(here.disk_free)

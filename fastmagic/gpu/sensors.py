@@ -17,9 +17,8 @@ from fastmagic import cgroup
 from fastmagic.gpu import nvml as library
 from fastmagic.gpu.asking import Asker
 from fastmagic.gpu.cards import Card, memory
+from fastmagic.gpu.host import MIB, SHM
 
-MIB = 2**20
-SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where DataLoader's workers hand over their batches
 TEMPERATURE_SENSOR = 0  # NVML_TEMPERATURE_GPU
 
 
@@ -131,7 +130,7 @@ def _shared_memory() -> Space | None:
     if ask is None:
         return None
     try:
-        found = ask(SHARED_MEMORY)
+        found = ask(SHM)
     except OSError:
         return None
     total = found.f_blocks * found.f_frsize // MIB
@@ -249,11 +248,17 @@ class Sensors:
             except ImportError:
                 return [], "No GPU was watched: the package nvidia-ml-py is not installed."
         try:
+            return self._all(nvml)
+        except AttributeError:
+            return [], "No GPU was watched: the package nvidia-ml-py is too old."
+
+    def _all(self, nvml: Any) -> tuple[list[_Gpu], str]:
+        try:
             self._open.enter_context(library.opened(nvml))
             gpus = [_Gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
         except nvml.NVMLError as error:
             return [], f"No GPU was watched: {_reason(nvml, error)}."
-        except (OSError, AttributeError) as error:
+        except OSError as error:
             return [], f"No GPU was watched: NVIDIA's library does not work ({error})."
         return gpus, "" if gpus else "No GPU was watched: NVIDIA's driver shows none."
 

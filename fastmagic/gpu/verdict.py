@@ -12,11 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from fastmagic.gpu import advice
+from fastmagic.gpu import advice, remarks
 from fastmagic.gpu.cards import Card
-from fastmagic.gpu.nvml import NvmlLook
-from fastmagic.gpu.torch_support import Probe, Run, TorchBuild, supports
-from fastmagic.platforms import Name
+from fastmagic.gpu.evidence import FAULTS, Evidence
 
 Code = Literal[
     "ready",
@@ -39,11 +37,6 @@ Device = Literal["cuda", "mps", "cpu"]
 # Version Compatibility", https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/.
 DRIVER_FLOORS = {13: 580, 12: 525, 11: 450, 10: 440}
 
-# A batch of 64 for resnet34 at 224 pixels takes 2.3 GiB (`tests/benchmarks/lesson_memory.py`), and
-# CUDA's own context about half a GiB.
-LITTLE_MIB = 3072
-HELD_SHARE = 0.25
-
 
 @dataclass(frozen=True)
 class Reason:
@@ -52,77 +45,6 @@ class Reason:
     code: Code
     sentence: str
     advice: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Everything that a verdict is made from.
-
-    Attributes
-    ----------
-    nvml
-        What NVIDIA's library answered; its cards carry torch's numbers (`Card.cuda`).
-    torch
-        The installed torch, or None.
-    probe
-        What the separate process found, or None if it was not asked.
-    card_in_slot
-        Whether an NVIDIA card is in the machine; None if that cannot be known.
-    place
-        The platform, which decides what can be done.
-    visible
-        `CUDA_VISIBLE_DEVICES`, or None if it is not set.
-    hidden
-        Whether that hides every card from torch.
-    numbers_known
-        Whether a card without torch's number is certainly not seen by torch.
-    promised
-        Whether this container was made for a GPU.
-    held_here
-        MiB of GPU memory that this very kernel's torch holds; None where it has not started CUDA.
-    apple
-        An Apple Silicon Mac.
-    """
-
-    nvml: NvmlLook
-    torch: TorchBuild | None
-    probe: Probe | None = None
-    card_in_slot: bool | None = None
-    place: Name = "jupyter"
-    visible: str | None = None
-    hidden: bool = False
-    numbers_known: bool = False
-    promised: bool = False
-    held_here: int | None = None
-    apple: bool = False
-
-    @property
-    def cards(self) -> tuple[Card, ...]:
-        """The cards that still answer."""
-        return tuple(card for card in self.nvml.cards if not card.lost)
-
-    @property
-    def cuda_ran(self) -> bool:
-        """Whether a training step really ran on a CUDA (or ROCm) GPU."""
-        return self.probe is not None and self.probe.ran_on("cuda")
-
-    @property
-    def ran(self) -> set[int]:
-        """Torch's numbers of the GPUs on which a step in fp32 ran."""
-        runs = self.probe.runs if self.probe else ()
-        return {_number(run) for run in runs if run.ok and _is_cuda(run)}
-
-    @property
-    def training_number(self) -> int | None:
-        """Torch's number of the GPU that training will use: the first on which a step ran."""
-        return min(self.ran, default=None)
-
-    @property
-    def training_card(self) -> Card | None:
-        """The card that training will use, or would use if it worked; None where none is seen."""
-        number = self.training_number or 0
-        seen = [card for card in self.cards if card.cuda == number]
-        return next(iter((*seen, *self.cards)), None)
 
 
 @dataclass(frozen=True)
@@ -145,6 +67,8 @@ def judge(evidence: Evidence) -> Verdict:
 
     Examples
     --------
+    >>> from fastmagic.gpu.nvml import NvmlLook
+    >>> from fastmagic.gpu.torch_support import TorchBuild
     >>> judge(Evidence(NvmlLook("no_library"), TorchBuild("2.15.0+cpu"))).code
     'cpu_only'
     >>> judge(Evidence(NvmlLook("no_library"), None, place="colab")).code
@@ -154,11 +78,11 @@ def judge(evidence: Evidence) -> Verdict:
     # No driver and no other torch helps a card that is too old for all of them: that leads.
     found.sort(key=lambda reason: not (reason.code == "arch_unsupported" and _ancient(evidence)))
     device = _device(evidence, {reason.code for reason in found})
-    reasons, remarks = tuple(found), _remarks(evidence)
+    reasons, worth_knowing = tuple(found), remarks.of(evidence)
     if not reasons:
-        return Verdict("ready", _ready(evidence), (), (), device, remarks)
+        return Verdict("ready", _ready(evidence), (), (), device, worth_knowing)
     first = reasons[0]
-    return Verdict(first.code, first.sentence, first.advice, reasons, device, remarks)
+    return Verdict(first.code, first.sentence, first.advice, reasons, device, worth_knowing)
 
 
 def _device(evidence: Evidence, codes: set[Code]) -> Device:
@@ -167,15 +91,6 @@ def _device(evidence: Evidence, codes: set[Code]) -> Device:
     if codes == {"mps"}:
         return "mps"
     return "cuda" if evidence.cards and codes <= {"gpu_busy"} else "cpu"
-
-
-def _is_cuda(run: Run) -> bool:
-    return run.device.split(":")[0] == "cuda" and run.precision == "fp32"
-
-
-def _number(run: Run) -> int:
-    number = run.device.partition(":")[2]
-    return int(number) if number.isdigit() else 0
 
 
 def _ready(evidence: Evidence) -> str:
@@ -296,23 +211,13 @@ def _torch_cpu_build(evidence: Evidence) -> Reason | None:
     return Reason("torch_cpu_build", sentence, advice.cuda_build(evidence.place))
 
 
-def _unsupported(evidence: Evidence) -> list[Card]:
-    """The cards that this torch (or, without torch, any of today's) has no kernels for."""
-    names = evidence.torch.architectures if evidence.torch else ()
-
-    def fits(capability: tuple[int, int]) -> bool:
-        return supports(names, capability) if names else capability >= advice.OLDEST_USABLE
-
-    return [c for c in evidence.cards if c.capability is not None and not fits(c.capability)]
-
-
 def _ancient(evidence: Evidence) -> bool:
     capabilities = [card.capability for card in evidence.cards if card.capability]
     return bool(capabilities) and max(capabilities) < advice.OLDEST_USABLE
 
 
 def _arch_unsupported(evidence: Evidence) -> Reason | None:
-    cards = _unsupported(evidence)
+    cards = evidence.unsupported
     is_cuda_build = evidence.torch is None or evidence.torch.cuda is not None
     if evidence.cuda_ran or not cards or not is_cuda_build:
         return None
@@ -321,23 +226,16 @@ def _arch_unsupported(evidence: Evidence) -> Reason | None:
     have = f"PyTorch {evidence.torch.version}" if evidence.torch else "today's PyTorch"
     return Reason(
         "arch_unsupported",
-        f"{_named(card)} is not supported by {have}; the first step of training would fail.",
-        advice.fitting_wheel(capability, evidence.place),
+        f"{card.title} is not supported by {have}; the first step of training would fail.",
+        advice.fitting_wheel(capability, evidence.place, evidence.nvml.driver),
     )
-
-
-def _named(card: Card) -> str:
-    name = card.name or "This GPU"
-    if card.capability is None:
-        return name
-    return f"{name} (compute capability {card.capability[0]}.{card.capability[1]})"
 
 
 def _gpu_busy(evidence: Evidence) -> Reason | None:
     card = evidence.training_card
-    if card is None or not is_full(card):
+    if card is None or not card.is_full:
         return None
-    free, total = free_mib(card), total_mib(card)
+    free, total = card.room_free, card.room_total
     return Reason(
         "gpu_busy",
         f"Most of the GPU's memory is taken: {free:,} of {total:,} MiB are free.",
@@ -346,57 +244,25 @@ def _gpu_busy(evidence: Evidence) -> Reason | None:
 
 
 def _busy_advice(evidence: Evidence, card: Card) -> tuple[str, ...]:
-    free = [other for other in evidence.cards if other is not card and not is_full(other)]
+    free = [other for other in evidence.cards if other is not card and not other.is_full]
     other = (advice.choose_card(free[0].uuid),) if free else ()
+    return (*other, *_free_it(evidence, card))
+
+
+def _free_it(evidence: Evidence, card: Card) -> tuple[str, ...]:
     if _held_here(evidence, card):
-        return (*advice.free_own_memory(), *other)
+        return advice.free_own_memory()
     others = [holder for holder in card.holders or () if holder.here is False]
     if others and all(holder.name for holder in others):
         names = tuple(f"{holder.name}, process {holder.pid}" for holder in others)
-        return (*advice.free_others_memory(names), *other)
-    return (*advice.free_somebodys_memory(), *other)
+        return advice.free_others_memory(names)
+    return advice.free_somebodys_memory()
 
 
 def _held_here(evidence: Evidence, card: Card) -> bool:
     """Whether this kernel's own cells hold the greater part of what is taken."""
     listed = [holder.memory or 0 for holder in card.holders or () if holder.here]
     return max([*listed, evidence.held_here or 0]) > (card.memory_used or 0) / 2
-
-
-def total_mib(card: Card) -> int | None:
-    """Give the memory that one training can use: the largest MIG instance's, or the card's."""
-    totals = [piece.memory_total for piece in card.slices if piece.memory_total is not None]
-    return max(totals, default=card.memory_total)
-
-
-def free_mib(card: Card) -> int | None:
-    """Give what of it is free now."""
-    frees = [piece.memory_free for piece in card.slices if piece.memory_free is not None]
-    return max(frees, default=card.memory_free)
-
-
-def is_full(card: Card) -> bool:
-    """Say whether a card has little memory left because somebody uses it.
-
-    Examples
-    --------
-    >>> is_full(Card("T4", memory_total=15360, memory_used=14000, memory_free=1360))
-    True
-    >>> is_full(Card("an old card that tells nothing"))
-    False
-    """
-    free, total = free_mib(card), total_mib(card)
-    if free is None or not total:
-        return False
-    return free < LITTLE_MIB and total - free > HELD_SHARE * total
-
-
-FAULTS = {
-    "crashed": "Trying PyTorch in a separate process crashed.",
-    "hung": "Trying PyTorch in a separate process did not end.",
-    "garbage": "Trying PyTorch in a separate process gave no readable answer.",
-    "not_started": "PyTorch could not be tried in a separate process.",
-}
 
 
 def _probe_failed(evidence: Evidence) -> Reason | None:
@@ -410,7 +276,7 @@ def _probe_failed(evidence: Evidence) -> Reason | None:
     if failed:
         words = failed[0].words.rstrip(".")
         sentence = f"A small training step on {failed[0].device} failed: {words}."
-        explained = _unsupported(evidence) and failed[0].device != "cpu"
+        explained = evidence.unsupported and failed[0].device != "cpu"
         return Reason(
             "probe_failed",
             sentence,
@@ -453,36 +319,3 @@ RULES: tuple[Callable[[Evidence], Reason | None], ...] = (
     _probe_failed,
     _no_nvidia,
 )
-
-
-def _remarks(evidence: Evidence) -> tuple[str, ...]:
-    """What is worth knowing about the cards though it does not decide."""
-    remarks = [r for card in evidence.nvml.cards for r in _card_remarks(evidence, card)]
-    return tuple(dict.fromkeys([*remarks, *_probe_remarks(evidence)]))
-
-
-def _card_remarks(evidence: Evidence, card: Card) -> list[str]:
-    name = "This GPU" if len(evidence.nvml.cards) == 1 else f"GPU {card.index}"
-    remarks = []
-    if card.ecc_errors:
-        remarks.append(
-            f"{name} has had {card.ecc_errors:,} memory errors that could not be corrected since "
-            "it was started: results on it may be wrong. Use another machine."
-        )
-    if card.throttled:
-        remarks.append(f"{name} is held down at the moment: {', '.join(card.throttled)}.")
-    if evidence.cuda_ran and card in _unsupported(evidence) and card.cuda not in evidence.ran:
-        remarks.append(f"{_named(card)} is too old for this PyTorch and will not be used.")
-    elif evidence.cuda_ran and evidence.numbers_known and card.cuda is None and not card.lost:
-        remarks.append(f"{name} ({card.name or 'unnamed'}) is hidden by CUDA_VISIBLE_DEVICES.")
-    return remarks
-
-
-def _probe_remarks(evidence: Evidence) -> tuple[str, ...]:
-    runs = evidence.probe.runs if evidence.probe else ()
-    works = {run.device for run in runs if run.ok and run.precision == "fp32"}
-    fails = [r for r in runs if not r.ok and r.precision != "fp32" and r.device in works]
-    remarks = [f"On {run.device} {run.precision} does not work: {run.words}" for run in fails]
-    if evidence.probe and evidence.probe.fault and evidence.cuda_ran:
-        remarks.append(f"{FAULTS[evidence.probe.fault]} {evidence.probe.words}")
-    return tuple(remarks)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from fastmagic import faces, platforms, progress
 from fastmagic.errors import BadInput
 from fastmagic.faces import Face, Part, Text
+from fastmagic.gpu.host import SHM
 from fastmagic.gpu.samples import Samples
-from fastmagic.gpu.sensors import SHARED_MEMORY, Sensors
+from fastmagic.gpu.sensors import Sensors
 from fastmagic.progress import View
 
 TITLE = "GPU, live"
@@ -150,7 +151,7 @@ def _lines(sensors: Sensors, store: Samples) -> Iterator[Line]:
         yield _line(f"{name}, power", "W", store, of + "power_w", None)
     yield _line("memory of this machine", "MiB", store, "ram_mib", sensors.ram_limit)
     if sensors.shm_size is not None:
-        yield _line(SHARED_MEMORY, "MiB", store, "shm_mib", sensors.shm_size)
+        yield _line(SHM, "MiB", store, "shm_mib", sensors.shm_size)
 
 
 def _line(what: str, unit: str, store: Samples, column: str, top: float | None) -> Line:
@@ -182,4 +183,4 @@ def bars(values: list[float], top: float) -> str:
 def _amount(value: float | None, unit: str) -> str | None:
     if value is None:
         return None
-    return f"{value / 1024:.1f} GiB" if unit == "MiB" else f"{value:.0f} {unit}"
+    return faces.mib(value) if unit == "MiB" else f"{value:.0f} {unit}"

@@ -151,7 +151,7 @@ def choose_workers(settings: Settings, pictures: int, device: Any) -> int:
         return settings.workers
     if device.type == "cpu" or pictures < 1000 or sys.platform != "linux":
         return 0
-    return min(platforms.usable_cores(), 8)
+    return min(platforms.usable_cores(), platforms.WORKERS_MOST)
 
 
 def statistics(settings: Settings) -> Stats:

@@ -108,16 +108,17 @@ def measured(
     if found.share < MUCH or not pictures:
         return found
     cores = platforms.usable_cores() if cores is None else cores
+    most = min(cores, platforms.WORKERS_MOST)
     more_would_help = (
         device != "cpu"  # there the network needs every core itself
         and system == "linux"  # elsewhere the workers of a notebook start afresh, and slowly
-        and workers < cores
+        and workers < most
         and (workers > 0 or len(pictures) >= ENOUGH_PICTURES)
         and (shm_size or 0) >= ENOUGH_SHM
     )
     if more_would_help:
         advice = (
-            f"More processes that load them can shorten that: --workers {cores} (now {workers})."
+            f"More processes that load them can shorten that: --workers {most} (now {workers})."
         )
     else:
         advice = _size_advice(pictures, size)

@@ -3,22 +3,24 @@ from __future__ import annotations
 import pytest
 
 from fastmagic.environment.diagnosis import SIGNATURES, diagnose
+from fastmagic.environment.system_libraries import PACKAGES
 
+MENDS = "Run %fastai_setup; it mends this pair."
 # The texts as they were seen, each with a word of its cause and one of its remedy.
 SEEN = [
-    ("AttributeError: 'list' object has no attribute 'starmap'", "is older than", "2.8.8"),
-    ("NameError: name 'star' is not defined", "newer than the fastcore", "fastcore"),
+    ("AttributeError: 'list' object has no attribute 'starmap'", "is older than", MENDS),
+    ("NameError: name 'star' is not defined", "newer than the fastcore", MENDS),
     (
         "AttributeError: 'Function' object attribute '__doc__' is read-only",
         "plum-dispatch 2.10.0",
-        "plum-dispatch<2.10",
+        MENDS,
     ),
-    ("__doc__ is read-only", "plum-dispatch 2.10.0", "plum-dispatch<2.10"),
-    ("TypeError: cannot pickle '_thread.RLock' object", "exported", "plum-dispatch<2.10"),
+    ("__doc__ is read-only", "plum-dispatch 2.10.0", MENDS),
+    ("TypeError: cannot pickle '_thread.RLock' object", "exported", MENDS),
     (
         "TypeError: mtime_policy() got an unexpected keyword argument 'arg'",
         "wants a newer fastcore",
-        "python-fasthtml<0.14.6",
+        MENDS,
     ),
     (
         "RuntimeError: operator torchvision::nms does not exist",
@@ -49,7 +51,7 @@ SEEN = [
         "torchvision 0.26.0",
         "new session",
     ),
-    ("ModuleNotFoundError: No module named 'fastai.callback.all'", "callback.all", "Restart"),
+    ("ModuleNotFoundError: No module named 'fastai.callback.all'", "an old fastai 1", "--upgrade"),
     (
         "error: File not found: `/backend-container/containers/requirements.constraints`",
         "/backend-container/containers/requirements.constraints",
@@ -65,7 +67,10 @@ SEEN = [
         "libSM.so.6",
         "libsm6",
     ),
-    ("libGL.so.1: cannot open shared object file", "libGL.so.1", "libgl1"),
+    *(
+        (f"ImportError: {library}: cannot open shared object file", library, package)
+        for library, (package, *_) in PACKAGES.items()
+    ),
     (
         "torch.AcceleratorError: CUDA error: no kernel image is available for execution on the "
         "device",

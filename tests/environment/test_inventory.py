@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
 import sys
+
+import pytest
 
 from fastmagic.environment import inventory
 from fastmagic.environment.inventory import Interpreter
@@ -23,10 +26,14 @@ def test_a_snapshot_reads_everything(tmp_path):
 
 
 def test_looking_imports_nothing_heavy():
-    before = set(sys.modules)
-    inventory.look(Interpreter())
-    fresh = {name.split(".")[0] for name in set(sys.modules) - before}
-    assert not fresh & {"torch", "fastai", "numpy", "IPython"}
+    look = (
+        "import sys; from fastmagic.environment import inventory as i; i.look(i.Interpreter()); "
+        "print(*sorted(set(sys.modules) & {'torch', 'fastai', 'numpy', 'IPython', 'packaging'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", look], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.split() == ["packaging"]  # which shows that the list is read
 
 
 def test_a_changed_package_that_is_imported_is_named_by_its_distribution():
@@ -35,6 +42,29 @@ def test_a_changed_package_that_is_imported_is_named_by_its_distribution():
         "plum-dispatch",
         "torch",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "imported", "other"),
+    [
+        ("ipython", ("IPython/__init__.py",), "IPython.core", "ipython_genutils"),
+        ("fonttools", ("fontTools/__init__.py",), "fontTools.ttLib", "fonts"),
+        ("scikit-image", ("skimage/__init__.py",), "skimage", "scikit"),
+        ("opencv-contrib-python", ("cv2/__init__.py",), "cv2.gapi", "opencv"),
+        ("protobuf", ("google/protobuf/__init__.py",), "google.protobuf", "google.colab"),
+        ("six", ("six.py",), "six", "sixer"),
+        ("cffi", ("_cffi_backend.cpython-312-x86_64-linux-gnu.so",), "_cffi_backend", "_cffi"),
+    ],
+)
+def test_the_modules_of_a_package_are_read_from_its_own_list(
+    tmp_path, name, files, imported, other
+):
+    unpack(tmp_path, name, "1.0", modules=dict.fromkeys(files, ""))
+    record = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info/RECORD"
+    record.write_text("".join(f"{file},,\n" for file in files), encoding="utf-8")
+    paths = (str(tmp_path),)
+    assert inventory.already_imported([name], [imported], paths) == (name,)
+    assert inventory.already_imported([name], [other], paths) == ()
 
 
 def test_the_builds_of_torch_and_torchvision_are_read_and_not_imported(tmp_path):

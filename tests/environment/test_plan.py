@@ -125,6 +125,18 @@ def test_a_fastai_that_is_asked_for_is_installed_with_what_it_needs():
     assert make_plan(colab(), Wishes(fastai=">=2.8.8")).nothing_to_do
 
 
+def test_what_is_asked_of_fastai_holds_where_a_pair_is_mended():
+    july = images.image("colab-2026-07-gpu")
+    for asked in ("2.8.7", "<2.8.8"):
+        assert make_plan(july, Wishes(fastai=asked)).requirements[0] == "fastcore<2"
+    assert make_plan(july, Wishes(fastai=">=2.8")).requirements == ("fastai>=2.8.8",)
+    old = make_plan(colab(fastai="2.7.19"), Wishes(fastai="<2.8.8"))
+    assert old.requirements[0] == "fastai>=2.8,<2.8.8"
+    assert make_plan(images.inventory(EMPTY), Wishes(fastai="<2.8.8")).requirements[2] == (
+        "fastai>=2.8,<2.8.8"
+    )
+
+
 def test_a_fastai_that_would_need_another_torch_is_not_planned():
     plan = make_plan(colab(), Wishes(fastai="2.8.5"))
     assert not plan.requirements

@@ -54,4 +54,13 @@ def test_a_build_from_another_index_is_refused_and_the_other_way_is_offered():
 def test_a_solution_that_is_known_not_to_work_is_refused():
     found = harm(make_plan(HERE), HERE, {"fastcore": "2.2.39"})
     assert "starmap" in found[0].what
-    assert '"fastai>=2.8.8"' in found[0].next_step
+    assert '%fastai_setup --fastai ">=2.8.8"' not in found[0].next_step  # what was just planned
+    assert '%pip install "fastai>=2.8.8"' in found[0].next_step
+
+
+def test_where_our_own_line_mends_a_pair_it_is_named():
+    here = images.image("colab-2026-08-gpu")
+    found = harm(make_plan(here, Wishes(upgrade=True)), here, {"fastai": "2.8.7"})
+    assert '%fastai_setup --fastai ">=2.8.8"' in found[0].next_step
+    asked = make_plan(HERE, Wishes(upgrade=True))
+    assert "%fastai_setup; it mends this pair" in harm(asked, HERE, {})[0].next_step

@@ -81,6 +81,7 @@ def world(bare: Interpreter, tmp_path: Path) -> Surroundings:
         trial=(bare.executable, "-c", WORKS),
         ask_index=lambda url, package: Answer(True, ""),
         place=PLACE,
+        modules=lambda: None,
     )
 
 
@@ -355,8 +356,8 @@ def test_another_torch_comes_only_when_it_is_asked_for(world, index):
 
 def test_sizes_are_part_of_the_plan(world, index):
     report = setup(world, index, dry_run=True)
-    assert "size" in str(report)
     assert {row.package for row in report.plan.rows} >= {"torch", "fastai"}
+    assert all(row.size for row in report.plan.rows)
 
 
 def test_json_is_all_that_is_printed(world, index, capsys):
@@ -379,11 +380,80 @@ def test_no_network_is_said_before_pip_is_started(world, index):
     assert not list((world.cache() / "logs").glob("*"))
 
 
-def test_a_restart_that_the_front_end_does_not_allow_is_said(world, index):
+def test_a_kernel_that_has_the_old_modules_must_be_restarted(world, index):
+    setup(world, index)
+    build(index, "fastcore", "2.2.40")
+    build(index, "fastai", "2.8.13", ("fastcore>=2.2.40", "torch<3", "torchvision"))
     asked = []
-    here = dataclasses.replace(world, restart=lambda: bool(asked.append("restart")))
-    setup(here, index, restart=True)  # another Python than this kernel's: nothing to restart
+    here = dataclasses.replace(
+        world, modules=lambda: {"fastcore.basics", "os"}, restart=lambda: bool(asked.append(1))
+    )
+    with pytest.raises(SetupError, match="has to be restarted") as caught:
+        setup(here, index, upgrade=True, restart=True)
+    assert asked == [1]
+    assert "by hand" in caught.value.next_step
+    report = setup(here, index, undo=True)
+    assert report.restart_needed == ("fastcore",)
+    assert "Restart the kernel now" in str(report)
+
+
+def test_a_kernel_without_the_old_modules_is_not_restarted(world, index):
+    asked = []
+    here = dataclasses.replace(world, modules=lambda: {"os"}, restart=lambda: bool(asked.append(1)))
+    assert setup(here, index, restart=True).restart_needed == ()
     assert asked == []
+
+
+@pytest.mark.parametrize("flag", [{"dry_run": True}, {"torch": "cu126"}, {"upgrade": True}])
+def test_an_undo_goes_with_no_other_plan(world, index, flag):
+    setup(world, index)
+    before = frozen(world)
+    with pytest.raises(BadInput, match="--undo"):
+        setup(world, index, undo=True, **flag)
+    assert frozen(world) == before
+
+
+@pytest.mark.parametrize(
+    "where", [{"index_url": "nonsense"}, {"find_links": "/no/such/folder"}], ids=["index", "links"]
+)
+def test_an_address_that_is_none_is_refused_at_once(world, index, where):
+    with pytest.raises(BadInput):
+        setup(world, index, **where)
+
+
+def test_a_real_run_says_before_it_acts_whether_it_can_be_undone(world, index):
+    view = progress.View()
+    setup(world, index, show=view)
+    notes = view.notes
+    said = next(n for n, note in enumerate(notes) if "undone" in note)
+    assert said < next(n for n, note in enumerate(notes) if note.startswith("Installing"))
+
+
+def test_two_dry_runs_at_once_are_fine(world, index):
+    world.cache().mkdir()
+    with filelock.FileLock(world.cache() / "setup.lock"):
+        assert setup(world, index, dry_run=True).dry_run
+
+
+def test_an_installation_that_changed_nothing_offers_no_undo(world, index):
+    class Impatient(progress.View):
+        def _note(self, text):
+            if text.startswith("Installing"):
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Stopped, match=r"Nothing was changed|was stopped"):
+        setup(world, index, show=Impatient())
+    with pytest.raises(SetupError, match="nothing to undo"):
+        setup(world, index, undo=True)
+
+
+def test_a_cache_that_cannot_be_written_is_said(world, index, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    nowhere = dataclasses.replace(world, cache=lambda: file / "cache")
+    with pytest.raises(SetupError, match="cannot be written") as caught:
+        setup(nowhere, index)
+    assert "Nothing was changed" in caught.value.next_step
 
 
 def test_what_opencv_misses_is_installed_by_apt_before_the_verification(world, index, tmp_path):
@@ -412,3 +482,8 @@ def test_what_opencv_misses_is_installed_by_apt_before_the_verification(world, i
         assert "sudo apt-get install" in caught.value.next_step
     finally:
         _remove(site, "opencv_python", "cv2")
+
+
+def test_nothing_goes_into_the_users_own_folder_where_no_undo_would_look(world, index, monkeypatch):
+    monkeypatch.setenv("PIP_USER", "1")  # in an environment pip itself refuses that
+    assert setup(world, index).verified == "now"

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from fastmagic.environment.planning.plan import Wishes, make_plan
+from fastmagic.errors import BadInput
+from fastmagic.platforms import GPU_OFFERS
 
 from . import images
 
@@ -47,6 +49,37 @@ def test_a_python_without_wheels_is_told():
     plan = make_plan(images.inventory({}, python="3.16.0"))
     assert plan.blocked == "PyTorch has no wheel for Python 3.16.0 on this machine."
     assert not plan.requirements
+    assert plan.offers[0].line == "python3.15 -m venv lesson"
+
+
+@pytest.mark.parametrize("asked", ["9.9", "2.16", "2.16.0+cu130", "3.0"])
+def test_a_pytorch_newer_than_the_table_is_told_with_the_newest_that_fits(asked):
+    plan = make_plan(images.inventory({}), Wishes(torch=asked))
+    assert plan.blocked == "fastmagic knows PyTorch up to 2.15."
+    assert plan.offers[0].line == "%fastai_setup --torch 2.15"
+
+
+def test_the_newest_that_fits_minds_driver_python_and_index():
+    t4 = images.inventory({}, "550.54", capability=(7, 5))
+    assert make_plan(t4, Wishes(torch="2.16")).offers[0].line == "%fastai_setup --torch 2.13"
+    old = images.inventory({}, python="3.10.4")
+    plan = make_plan(old, Wishes(torch="2.15", torch_index="registry"))
+    assert "no wheel for Python 3.10.4" in plan.blocked
+    assert plan.offers[0].line == "%fastai_setup --torch 2.14 --torch-index registry"
+
+
+@pytest.mark.parametrize("python", ["3.9.1", "3.10.4", "3.13.15", "3.16.0"])
+@pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
+@pytest.mark.parametrize("asked", [None, "9.9", "2.0", "2.13.0+cpu", "2.15"])
+@pytest.mark.parametrize("installed", [{}, {"torch": "2.6.0a0+nv25.1"}])
+def test_every_plan_that_is_blocked_offers_something(python, system, asked, installed):
+    for driver, capability in ((None, None), ("390.1", (6, 1)), ("580.1", (7, 5))):
+        here = images.inventory(
+            installed, driver, capability=capability, python=python, system=system
+        )
+        plan = make_plan(here, Wishes(torch=asked))
+        assert bool(plan.blocked) <= bool(plan.offers)
+        assert bool(plan.index) <= bool(plan.otherwise)
 
 
 def test_a_pytorch_from_before_numpy_2_is_not_put_beside_it():
@@ -65,7 +98,9 @@ def test_a_missing_torchvision_is_taken_from_the_build_of_the_torch_that_is_ther
     plan = make_plan(without("torchvision"))
     assert plan.requirements == ("torchvision==0.26.*",)
     assert plan.index == "https://download.pytorch.org/whl/cu128"
-    assert plan.otherwise == ()  # the registry's pair is for CUDA 13, which driver 550 does not run
+    # The registry's pair is for CUDA 13, which driver 550 does not run.
+    assert [offer.line for offer in plan.otherwise] == ["%fastai_setup --torch-index ADDRESS"]
+    assert "try again later" in plan.otherwise[0].does
 
 
 def test_with_a_new_driver_the_registrys_pair_is_offered_for_it():
@@ -170,6 +205,20 @@ def test_a_torch_that_is_asked_for_comes_with_what_belongs_to_it(wish, requireme
 def test_a_build_that_does_not_exist_is_told():
     plan = make_plan(images.image("colab-2026-08-gpu"), Wishes(torch="2.13.0+cu118"))
     assert "PyTorch 2.13.0 for CUDA 11.8 has no wheel" in plan.blocked
+    assert plan.offers[0].line == "%fastai_setup --torch 2.13.0"
+
+
+def test_a_mac_has_one_build_of_each_version():
+    mac = images.inventory({}, system="darwin", machine="arm64")
+    with pytest.raises(BadInput, match="for Macs"):
+        make_plan(mac, Wishes(torch="cu126"))
+    assert make_plan(mac, Wishes(torch="2.13.0+cpu")).requirements[0] == "torch==2.13.0"
+
+
+def test_a_change_that_is_allowed_and_not_asked_for_is_told():
+    plan = make_plan(images.image("colab-2026-08-gpu"), Wishes(allow_change=("torch",)))
+    assert plan.nothing_to_do
+    assert "--torch SPEC" in plan.warnings[-1]
 
 
 def test_a_build_that_needs_a_newer_driver_is_warned_of():
@@ -181,7 +230,13 @@ def test_a_card_that_this_torch_has_no_kernels_for_is_told_and_nothing_is_replac
     plan = make_plan(images.image("kaggle-base-2026-05-gpu", capability=(6, 0)))
     assert plan.nothing_to_do
     assert "no kernels for this GPU (compute capability 6.0)" in plan.warnings[0]
-    assert plan.offers[0].line == "%fastai_setup --torch 2.10.0+cu126"
+    assert plan.offers[0].line == GPU_OFFERS["kaggle"]
+    assert plan.offers[1].line == "%fastai_setup --torch 2.10.0+cu126"
+
+
+def test_where_no_other_card_is_offered_another_build_is():
+    here = images.image("kaggle-base-2026-05-gpu", capability=(6, 0), place="jupyter")
+    assert make_plan(here).offers[0].line == "%fastai_setup --torch 2.10.0+cu126"
 
 
 def test_a_card_beside_a_build_for_the_cpu_is_told():

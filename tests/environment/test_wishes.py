@@ -29,21 +29,35 @@ def test_anything_else_is_told_with_examples(text):
     assert "--torch 2.13.0+cpu" in caught.value.next_step
 
 
+@pytest.mark.parametrize(("text", "near"), [("cu999", ""), ("cu127", "cu126"), ("2.9+cup", "cpu")])
+def test_a_build_that_nobody_publishes_is_told_with_the_nearest(text, near):
+    with pytest.raises(BadInput, match="PyTorch has no builds called") as caught:
+        wishes.read_torch(text)
+    assert near in caught.value.next_step
+    assert "--torch 2.13.0+cpu" in caught.value.next_step
+
+
 @pytest.mark.parametrize(
     ("text", "spec"),
     [
         ("2.8.8", "==2.8.8"),
         ("2.8", "==2.8.*"),
         (">=2.8.8", ">=2.8.8"),
+        ("> 2.8.7", ">2.8.7"),
+        ("<2.9", "<2.9"),
+        ("~=2.8.20", "~=2.8.20"),
         ("fastai==2.8.8", "==2.8.8"),
-        ("fastai>=2.8,<2.8.8", ">=2.8,<2.8.8"),
+        ("fastai>=2.8,<2.8.8", "<2.8.8,>=2.8"),
     ],
 )
 def test_a_fastai_is_a_version_or_a_range(text, spec):
     assert wishes.read_fastai(text) == spec
 
 
-@pytest.mark.parametrize("text", ["newest", "2.7.19", "==1.0.61", "", "git+https://x"])
+FURTHER = ["[dev]==2.8.8", "<2.5", ">=2.5,<2.8", "@ https://x", "==2.8.8; python_version<'4'"]
+
+
+@pytest.mark.parametrize("text", ["newest", "2.7.19", "==1.0.61", "", "git+https://x", *FURTHER])
 def test_a_fastai_that_cannot_be_used_is_told(text):
     with pytest.raises(BadInput):
         wishes.read_fastai(text)

@@ -22,6 +22,7 @@ import pynvml
 from fastmagic import platforms
 from fastmagic.gpu.check import Surroundings, gpu_check
 from fastmagic.gpu.host import Host
+from fastmagic.gpu.processes import FIRST_NAMESPACE, Neighbours
 
 from . import fake_nvml
 from .fake_nvml import T4, Failure, FakeCard, FakeLibrary
@@ -77,7 +78,10 @@ def process(data: dict[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Situation:
-    """A machine, its fault, and the reasons that the check must find, the verdict first."""
+    """A machine, its fault, and the reasons that the check must find, the verdict first.
+
+    `says` are the key words of the first line of advice.
+    """
 
     name: str
     reasons: tuple[str, ...]
@@ -91,6 +95,7 @@ class Situation:
     held: int | None = None
     limit: float = 60.0
     package: bool = True
+    says: str = ""
 
     def said(self) -> dict[str, Any]:
         """What this machine's torch says."""
@@ -107,6 +112,7 @@ class Situation:
             (folder / "torch" / "version.py").write_text(text)
         return Surroundings(
             pynvml=pynvml if self.package else _NoPackage(),
+            neighbours=neighbours(folder / "proc"),
             card_in_slot=lambda: self.library is not None if self.slot is None else self.slot,
             torch_paths=[str(folder)],
             probe_command=list(self.command) or process(self.said()),
@@ -119,11 +125,18 @@ class Situation:
         )
 
 
-class _NoPackage:
-    """Stands for a pynvml that is too old to have anything."""
+def neighbours(proc: Path) -> Neighbours:
+    """Processes outside any container, every one a python3, this one with number 4242."""
+    for name in ("ns", "fd"):
+        (proc / "self" / name).mkdir(parents=True, exist_ok=True)
+    space = proc / "self" / "ns" / "pid"
+    if not space.is_symlink():
+        space.symlink_to(FIRST_NAMESPACE)
+    return Neighbours(4242, proc, lambda pid: "python3", windows=False)
 
-    class NVMLError(Exception):
-        """Never raised."""
+
+class _NoPackage:
+    """Stands for a pynvml that is too old to have anything, its errors included."""
 
 
 def python(code: str) -> tuple[str, ...]:
@@ -132,7 +145,7 @@ def python(code: str) -> tuple[str, ...]:
 
 
 FULL_T4 = replace(T4, memory=(15360, 14000), processes=())
-OTHERS = replace(FULL_T4, processes=((1, 13900),))
+OTHERS = replace(FULL_T4, processes=((812, 13900),))
 
 
 def failing(code: int, question: str = "", start: int = 1) -> FakeLibrary:
@@ -166,6 +179,7 @@ SITUATIONS = (
         ("arch_unsupported", "probe_failed"),
         fake_nvml.kaggle_p100(),
         probe=(NO_KERNEL,),
+        says="%fastai_setup --torch cu126",
     ),
     Situation(
         "P100 on Kaggle",
@@ -173,6 +187,7 @@ SITUATIONS = (
         fake_nvml.kaggle_p100(),
         probe=(NO_KERNEL,),
         place=KAGGLE,
+        says="GPU T4 x2",
     ),
     Situation(
         "P100 beside a T4, the T4 second",
@@ -185,12 +200,25 @@ SITUATIONS = (
         "H100, MIG on, no instance",
         ("no_gpu",),
         FakeLibrary([replace(fake_nvml.H100, mig=True)], driver="580.65.06"),
+        says="MIG instance",
     ),
     Situation("a card that tells nothing but its name", (), fake_nvml.bare_card(), probe=("ok",)),
     Situation("16 V100 on cu126", (), fake_nvml.sixteen_v100(), probe=("ok",) * 16),
-    Situation("an NVML without a card", ("no_gpu",), FakeLibrary([]), slot=False),
-    Situation("Colab without a GPU", ("no_gpu",), place=COLAB, slot=False),
-    Situation("Kaggle without a GPU", ("no_gpu",), place=KAGGLE, slot=False),
+    Situation(
+        "an NVML without a card",
+        ("no_gpu",),
+        FakeLibrary([]),
+        slot=False,
+        says="docker run --gpus all",
+    ),
+    Situation(
+        "Colab without a GPU",
+        ("no_gpu",),
+        place=COLAB,
+        slot=False,
+        says="Change runtime type > T4 GPU",
+    ),
+    Situation("Kaggle without a GPU", ("no_gpu",), place=KAGGLE, slot=False, says="GPU T4 x2"),
     Situation("Colab, no GPU and no torch", ("no_gpu", "torch_missing"), None, None, place=COLAB),
     Situation(
         "a CUDA container without its GPU",
@@ -203,19 +231,43 @@ SITUATIONS = (
         ("no_gpu",),
         fake_nvml.colab_t4(),
         env=(("CUDA_VISIBLE_DEVICES", "-1"),),
+        says="'-1'",
     ),
     Situation("a laptop without an NVIDIA card", ("cpu_only",), slot=False),
-    Situation("a laptop, no torch", ("torch_missing", "cpu_only"), None, None, slot=False),
-    Situation("an NVIDIA card, no driver", ("no_driver",), slot=True),
-    Situation("driver not loaded", ("no_driver",), failing(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)),
+    Situation(
+        "a laptop, no torch",
+        ("torch_missing", "cpu_only"),
+        None,
+        None,
+        slot=False,
+        says="%fastai_setup",
+    ),
+    Situation("an NVIDIA card, no driver", ("no_driver",), slot=True, says="Install the driver"),
+    Situation(
+        "driver not loaded",
+        ("no_driver",),
+        failing(pynvml.NVML_ERROR_DRIVER_NOT_LOADED),
+        says="Restart the computer",
+    ),
     Situation(
         "driver and library of different versions",
         ("no_driver",),
         failing(pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH),
     ),
-    Situation("no permission", ("no_driver",), failing(pynvml.NVML_ERROR_NO_PERMISSION)),
+    Situation(
+        "no permission",
+        ("no_driver",),
+        failing(pynvml.NVML_ERROR_NO_PERMISSION),
+        says="/dev/nvidia",
+    ),
     Situation("NVML: unknown error", ("no_driver",), failing(pynvml.NVML_ERROR_UNKNOWN)),
-    Situation("pynvml too old", ("no_driver",), FakeLibrary([T4]), package=False),
+    Situation(
+        "pynvml too old",
+        ("no_driver",),
+        FakeLibrary([T4]),
+        package=False,
+        says="%pip install -U nvidia-ml-py",
+    ),
     Situation(
         "NVML too old: _v2 and newer functions missing",
         (),
@@ -245,6 +297,7 @@ SITUATIONS = (
         ("driver_too_old", "probe_failed"),
         FakeLibrary([T4], driver="470.256.02"),
         probe=(),
+        says="Install driver 525",
     ),
     Situation("a GPU, no torch", ("torch_missing",), FakeLibrary([T4]), None),
     Situation("a GPU, torch for the CPU", ("torch_cpu_build",), FakeLibrary([T4]), "cpu"),
@@ -254,6 +307,7 @@ SITUATIONS = (
         FakeLibrary([T4]),
         "cpu",
         place=COLAB,
+        says="new session with the GPU",
     ),
     Situation(
         "memory held by this kernel",
@@ -261,13 +315,21 @@ SITUATIONS = (
         FakeLibrary([FULL_T4]),
         probe=("ok",),
         held=13000,
+        says="Restart the kernel",
     ),
-    Situation("memory held by others", ("gpu_busy",), FakeLibrary([OTHERS]), probe=("ok",)),
+    Situation(
+        "memory held by others",
+        ("gpu_busy",),
+        FakeLibrary([OTHERS]),
+        probe=("ok",),
+        says="python3, process 812",
+    ),
     Situation(
         "the first T4 full, the second free",
         ("gpu_busy",),
         FakeLibrary([FULL_T4, replace(T4, uuid="GPU-f4ee", pci="00000000:00:05.0")]),
         probe=("ok", "ok"),
+        says="CUDA_VISIBLE_DEVICES=GPU-f4ee",
     ),
     Situation(
         "the GPU lost before",
@@ -279,6 +341,7 @@ SITUATIONS = (
         ("gpu_lost",),
         failing(pynvml.NVML_ERROR_GPU_IS_LOST, "nvmlDeviceGetTemperature"),
         place=COLAB,
+        says="Disconnect and delete runtime",
     ),
     Situation(
         "torch fails to import",
@@ -298,6 +361,7 @@ SITUATIONS = (
         FakeLibrary([T4]),
         command=python("import time; time.sleep(60)"),
         limit=0.5,
+        says="%fastai_setup",
     ),
     Situation(
         "the probe prints garbage",

@@ -92,6 +92,10 @@ def test_a_curve_ends_where_the_gpu_was_lost():
     assert math.isnan(curve[-1])
 
 
+def test_the_words_for_a_picture_of_nothing_name_nothing():
+    assert chart.alternative(MonitorSummary(5, 5)) == "Chart over 5 s."
+
+
 def test_the_words_for_the_picture_name_each_gpu():
     gpu = GpuSummary("Tesla T4", None, 15360, 1024, 40.0, 60, 50.0)
     words = chart.alternative(MonitorSummary(60, 240, (gpu, gpu)))

@@ -37,6 +37,7 @@ def test_each_machine_and_fault_has_its_verdict_and_advice(check, situation):
     assert tuple(reason.code for reason in report.reasons) == situation.reasons
     assert report.verdict == (situation.reasons[0] if situation.reasons else "ready")
     assert report.usable == (report.verdict == "ready")
+    assert situation.says in (report.advice or ("",))[0]
     assert all(reason.sentence and reason.advice for reason in report.reasons)
     assert "Traceback" not in str(report)
     json.dumps(report.to_dict(), allow_nan=False)
@@ -115,7 +116,7 @@ def test_another_free_card_is_named_by_its_uuid(check):
     library = FakeLibrary([full, replace(T4, uuid="GPU-f4ee", pci="00000000:00:05.0")])
     report = check(Situation("two", (), library, probe=("ok", "ok")))
     assert report.verdict == "gpu_busy"
-    assert "%env CUDA_VISIBLE_DEVICES=GPU-f4ee" in report.advice[-1]
+    assert "%env CUDA_VISIBLE_DEVICES=GPU-f4ee" in report.advice[0]
 
 
 def test_half_precision_that_fails_is_a_remark_and_no_verdict(check):

@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 import threading
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -330,3 +331,16 @@ def _questions(library: FakeLibrary) -> list[str]:
         nvml.look(pynvml)
     kept = [name for name, _ in itertools.groupby(sorted(asked))]
     return [name for name in kept if name not in WITHOUT_WHICH_NOTHING]
+
+
+@pytest.mark.parametrize(
+    ("package", "missing"),
+    [
+        (types.SimpleNamespace(), "NVMLError"),
+        (types.SimpleNamespace(NVMLError=pynvml.NVMLError), "nvmlInit"),
+    ],
+)
+def test_a_package_too_old_is_no_broken_driver(package, missing):
+    look = nvml.look(package)
+    assert look.state == "no_package"
+    assert missing in look.words

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from collections import Counter
 from dataclasses import replace
 
@@ -150,3 +151,7 @@ def test_a_real_gpu_is_read():
     sample = sensors.read()
     assert sample.gpus[0].memory is not None
     sensors.close()
+
+
+def test_a_package_too_old_is_named_as_the_cause():
+    assert Sensors(types.SimpleNamespace()).note.endswith("nvidia-ml-py is too old.")

@@ -2,10 +2,16 @@ from __future__ import annotations
 
 import pytest
 
+from fastmagic.environment.planning.torch_tables import CUDA_BUILDS
+from fastmagic.environment.planning.wishes import read_torch
+from fastmagic.gpu import advice
 from fastmagic.gpu.cards import Card, Holder, Slice
+from fastmagic.gpu.estimate import estimate
+from fastmagic.gpu.evidence import Evidence
+from fastmagic.gpu.host import Host
 from fastmagic.gpu.nvml import NvmlLook
 from fastmagic.gpu.torch_support import Probe, Run, TorchBuild
-from fastmagic.gpu.verdict import Evidence, judge
+from fastmagic.gpu.verdict import judge
 
 T4 = Card("Tesla T4", "GPU-1", (7, 5), 15360, 3, 15357)
 K80 = Card("Tesla K80", "GPU-2", (3, 7), 11441, 3, 11438)
@@ -80,7 +86,7 @@ def test_the_card_that_training_uses_decides_whether_it_is_busy():
     free = Card("Tesla T4", "GPU-2", (7, 5), 15360, 3, 15357, cuda=1)
     verdict = judge(Evidence(answered(full, free), TORCH, GOOD))
     assert verdict.code == "gpu_busy"
-    assert "CUDA_VISIBLE_DEVICES=GPU-2" in verdict.advice[-1]
+    assert "CUDA_VISIBLE_DEVICES=GPU-2" in verdict.advice[0]
     swapped = Card("Tesla T4", "GPU-1", (7, 5), 15360, 14000, 1360, cuda=1)
     other = Card("Tesla T4", "GPU-2", (7, 5), 15360, 3, 15357, cuda=0)
     assert judge(Evidence(answered(swapped, other), TORCH, GOOD)).code == "ready"
@@ -99,6 +105,15 @@ def test_a_full_instance_of_a_split_card_is_busy():
     assert judge(Evidence(answered(card), TORCH, GOOD)).code == "gpu_busy"
 
 
+def test_the_first_instance_counts_for_it_is_the_one_that_cuda_gives():
+    taken = Slice(0, "3g.40gb", "MIG-1", 40448, 39000, 1448)
+    free = Slice(1, "3g.40gb", "MIG-2", 40448, 0, 40448)
+    card = Card("H100", "GPU-1", (9, 0), 81559, 39000, 42559, mig=True, slices=(taken, free))
+    verdict = judge(Evidence(answered(card), TORCH, GOOD))
+    assert "1,448 of 40,448 MiB" in verdict.sentence
+    assert "1.4 GiB free in the GPU's slice" in estimate(card, (), Host(2)).batch_why
+
+
 def test_the_offer_of_the_platform_is_the_advice():
     verdict = judge(Evidence(NOTHING, TORCH, place="colab"))
     assert verdict.advice[0].startswith("Runtime menu > Change runtime type")
@@ -111,7 +126,30 @@ def test_a_p100_on_kaggle_is_told_to_pick_another_accelerator():
 
 def test_an_old_card_elsewhere_is_told_the_last_wheel_that_has_it():
     verdict = judge(Evidence(answered(P100), TORCH, failed("no kernel")))
-    assert "whl/cu126" in verdict.advice[0]
+    assert "%fastai_setup --torch cu126" in verdict.advice[0]
+
+
+def test_the_driver_and_the_card_are_told_the_same_build():
+    v100 = Card("Tesla V100", "GPU-4", (7, 0), 16384, 0, 16384)
+    verdict = judge(Evidence(answered(v100, driver="470.82"), TORCH))
+    assert [reason.code for reason in verdict.reasons] == ["driver_too_old", "arch_unsupported"]
+    assert all("--torch cu118" in reason.advice[-1] for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize("driver", ["470.82", "535.104.05", "570.86"])
+@pytest.mark.parametrize("capability", [(3, 7), (6, 0), (7, 0), (9, 0), (12, 0)])
+def test_every_build_that_is_advised_is_one_that_the_set_up_knows(driver, capability):
+    lines = (
+        *advice.newer_driver(driver, 580, capability),
+        *advice.fitting_wheel(capability, "jupyter", driver, (3, 11)),
+    )
+    named = [line.split("--torch ")[1] for line in lines if "--torch " in line]
+    assert named or capability == (12, 0)
+    for name in named:
+        label = read_torch(name).label
+        driver_floor = min(build.driver for build in CUDA_BUILDS if build.label == label)
+        assert any(b.label == label and b.lowest <= capability <= b.highest for b in CUDA_BUILDS)
+        assert driver_floor <= int(driver[:3])
 
 
 def test_a_card_that_no_driver_can_help_is_not_told_to_install_one():

@@ -43,6 +43,11 @@ def test_a_gpu_that_waits_is_told_of_the_cores_that_are_left(pictures):
     assert "--workers 4 (now 2)" in advice
 
 
+def test_never_more_workers_are_advised_than_the_lesson_takes_by_itself(pictures):
+    assert "--workers 8 (now 2)" in told(62, pictures(300), cores=64)[1]
+    assert len(told(62, pictures(300), cores=64, workers=8)) == 1
+
+
 def test_a_gpu_that_hardly_waits_needs_no_advice(pictures):
     assert told(20, pictures(300)) == ("The GPU waited for pictures 20 % of the time.",)
 

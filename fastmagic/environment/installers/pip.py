@@ -82,6 +82,9 @@ class Pip(Installer):
 
     def _environment(self, folder: Path) -> dict[str, str]:
         own = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_NO_COLOR": "1"}
+        # Where site-packages cannot be written pip would install into ~/.local, without a word and
+        # where no undo would look; it shall fail instead.
+        own["PIP_USER"] = "0"
         return {**super()._environment(folder), **own}
 
     def _hear(self, line: str) -> Heard:

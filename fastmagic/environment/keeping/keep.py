@@ -151,11 +151,11 @@ class Keeper:
             return Need(0, True, "This can be undone: nothing that is there is replaced.")
         if total > self._limit:
             most = f"at most {faces.size(self._limit)} are kept"
-            return Need(total, False, f"This cannot be undone: what is there has {size}, {most}.")
+            return Need(total, False, f"This cannot be undone: the old files take {size}, {most}.")
         free = self._free(_existing(self._folder))
         if total > free * FREE_SHARE:
-            most = f"at most half of the {faces.size(free)} that are free is used for that"
-            return Need(total, False, f"This cannot be undone: what is there has {size}, {most}.")
+            most = f"only half of the {faces.size(free)} free on this disk may be used for them"
+            return Need(total, False, f"This cannot be undone: the old files take {size}; {most}.")
         return Need(total, True, f"This can be undone: {size} are kept at {self._folder}.")
 
     def keep(self, before: Mapping[str, str], will_change: Mapping[str, str | None]) -> Record:

@@ -83,10 +83,14 @@ class Undone(faces.Shown):
             names = ", ".join(gone[:SHOWN])
             parts.append(Text(f"Removed, for it was not there before: {names}{more}."))
         if self.others:
-            parts.append(Text(f"Left alone, for it came otherwise: {', '.join(self.others)}."))
+            parts.append(
+                Text(f"Left alone, because something else installed it: {', '.join(self.others)}.")
+            )
         if self.overwritten:
             files = ", ".join(self.overwritten)
-            parts.append(Text(f"Written over since, and not kept, so not mended: {files}."))
+            parts.append(
+                Text(f"Changed by another package since, and fastmagic has no copy of it: {files}.")
+            )
         return Face(TITLE, tuple(parts))
 
 
@@ -144,6 +148,31 @@ def undo(
         _check(record, layout)
         shelf.drop(which)
     return Undone(record.time, work.changed, work.others, work.overwritten)
+
+
+def is_unchanged(folder: Path, interpreter: Interpreter) -> bool:
+    """Say whether an installer that has just ended left everything as it was.
+
+    Parameters
+    ----------
+    folder
+        The Keeper's folder.
+    interpreter
+        The Python that it was to change.
+
+    Returns
+    -------
+    bool
+        False where no record was made, for then nobody knows.
+    """
+    layout = installed.layout_of(interpreter)
+    shelf = Shelf(folder, layout)
+    record = shelf.read(PENDING)
+    if record is None:
+        return False
+    run = shelf.run(record)
+    work = work_to_do(record, layout, _listing(run), read_json(run / ENDED))
+    return not (work.remove or work.back or work.changed)
 
 
 def _refuse(record: Record, layout: Layout, run: Path, allow: Collection[str]) -> None:

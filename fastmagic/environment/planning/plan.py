@@ -19,8 +19,9 @@ from fastmagic.environment.planning.known_bad import (
     first_fastai_for,
     known_bad,
 )
+from fastmagic.environment.planning.offers import Offer, mirror
 from fastmagic.environment.planning.torch_builds import fits
-from fastmagic.environment.planning.torch_plan import Offer, TorchPlan, Want, index_for, plan_torch
+from fastmagic.environment.planning.torch_plan import TorchPlan, Want, index_for, plan_torch
 from fastmagic.environment.planning.wishes import (
     OLDEST_FASTAI,
     TORCH_PARTS,
@@ -30,10 +31,11 @@ from fastmagic.environment.planning.wishes import (
     read_torch,
 )
 
-__all__ = ["TORCH_PARTS", "Offer", "Plan", "Row", "Wishes", "known_bad", "make_plan"]
+__all__ = ["TORCH_PARTS", "Offer", "Plan", "Row", "Wishes", "known_bad", "make_plan", "remedy_for"]
 
 # Whatever is installed, these hold: fastai's own newest releases declare the same.
 ALWAYS = ("plum-dispatch<2.10",)
+BEFORE_OLDEST = "2.7.19"  # the last fastai that the lesson cannot use
 # Kaggle's own list of packages asks for it: https://github.com/Kaggle/docker-python, file
 # kaggle_requirements.txt.
 KAGGLE = ("fastcore<2",)
@@ -137,7 +139,7 @@ def make_plan(here: Inventory, wishes: Wishes | str | None = None) -> Plan:
     """
     if not isinstance(wishes, Wishes):
         wishes = Wishes(torch_index=wishes)
-    asked, allowed = read_torch(wishes.torch), read_allowed(wishes.allow_change)
+    asked, allowed = read_torch(wishes.torch, here.system), read_allowed(wishes.allow_change)
     spec = read_fastai(wishes.fastai)
     torch = plan_torch(here, wishes, asked, allowed)
     blocked = torch.blocked or _fastai_against_torch(here, torch, spec)
@@ -146,7 +148,8 @@ def make_plan(here: Inventory, wishes: Wishes | str | None = None) -> Plan:
         return Plan("Nothing can be done.", blocked=blocked, offers=offers)
     wants = [*torch.wants, *_fastai_wants(here, wishes, spec)]
     if not wants:
-        return Plan(_all_is_well(here), warnings=torch.warnings, offers=torch.offers)
+        warnings = (*torch.warnings, *_allowed_alone(wishes, allowed))
+        return Plan(_all_is_well(here), warnings=warnings, offers=torch.offers)
     return _assemble(here, wishes, torch, wants, allowed)
 
 
@@ -170,8 +173,17 @@ def _assemble(
         warnings=torch.warnings,
         offers=torch.offers,
         why_index=torch.why_index if label else "",
-        otherwise=torch.otherwise if label else (),
+        otherwise=(torch.otherwise or (mirror(wishes),)) if label else (),
     )
+
+
+def _allowed_alone(wishes: Wishes, allowed: Collection[str]) -> tuple[str, ...]:
+    """Say that a change was allowed and nothing asks for one."""
+    if "torch" in allowed and wishes.torch is None:
+        return ("--allow-change torch asks for no other PyTorch: name it by --torch SPEC.",)
+    if allowed:
+        return ("--allow-change only allows a change; nothing here needs one.",)
+    return ()
 
 
 def _all_is_well(here: Inventory) -> str:
@@ -208,14 +220,16 @@ def _old_fastcore(here: Inventory) -> bool:
 def _fastai_wants(here: Inventory, wishes: Wishes, spec: str) -> list[Want]:
     now = here.installed.get("fastai")
     if spec and (now is None or not fits(now, spec)):
-        return [Want(f"fastai{spec}", "as asked"), *_companions(spec)]
+        floor = f">={OLDEST_FASTAI}," if fits(BEFORE_OLDEST, spec) else ""
+        return [Want(f"fastai{floor}{spec}", "as asked"), *_companions(spec)]
     if wishes.upgrade:
         return [Want(f"fastai>={OLDEST_FASTAI}{_and(spec)}", "the newest that fits, as asked")]
     if now is None:
         return [Want(f"fastai>={OLDEST_FASTAI}", "the lesson is written with it")]
     if not fits(now, f">={OLDEST_FASTAI}"):
-        return [Want(f"fastai>={OLDEST_FASTAI}", "the lesson needs fastai 2.8 or newer")]
-    wants = _mend(here, known_bad(here.installed))
+        need = f"fastai>={OLDEST_FASTAI}{_and(spec)}"
+        return [Want(need, "the lesson needs fastai 2.8 or newer")]
+    wants = _mend(here, known_bad(here.installed), spec)
     mended = {_name(want.need) for want in wants}
     return wants + [want for want in _unmet(here, mended) if _name(want.need) not in mended]
 
@@ -233,11 +247,27 @@ def _companions(spec: str) -> list[Want]:
     return [Want(need, why) for need in ("fastcore<2", "python-fasthtml<0.14.6")]
 
 
-def _mend(here: Inventory, rows: Iterable[BadPair]) -> list[Want]:
+def remedy_for(here: Inventory, bad: BadPair, spec: str = "") -> tuple[str, ...]:
+    """Give what mends a bad combination here.
+
+    Parameters
+    ----------
+    here
+        What is there: on Kaggle fastcore has to stay below 2.
+    bad
+        The combination.
+    spec
+        The fastai that is asked for, as a specifier: one before 2.8.8 needs the old fastcore too.
+    """
+    newer = [v for v in (here.installed.get("fastai", "0"), "2.8.8", "2.99") if fits(v, ">=2.8.8")]
+    asks_old = bool(spec) and not any(fits(version, spec) for version in newer)
+    return ((_old_fastcore(here) or asks_old) and bad.with_old_fastcore) or bad.remedy
+
+
+def _mend(here: Inventory, rows: Iterable[BadPair], spec: str) -> list[Want]:
     wants: dict[str, Want] = {}
     for bad in rows:
-        remedy = (_old_fastcore(here) and bad.with_old_fastcore) or bad.remedy
-        for need in remedy:
+        for need in remedy_for(here, bad, spec):
             read = Requirement(need)
             if read.name in wants or fits(here.installed.get(read.name, "0"), str(read.specifier)):
                 continue

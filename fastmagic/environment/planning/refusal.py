@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fastmagic.environment.inventory import PINNED, Inventory
-from fastmagic.environment.planning.known_bad import known_bad
-from fastmagic.environment.planning.plan import Plan
+from fastmagic.environment.planning.known_bad import BadPair, known_bad
+from fastmagic.environment.planning.plan import Plan, make_plan, remedy_for
 from fastmagic.environment.planning.wishes import TORCH_PARTS
 
 ELSEWHERE = "Or try it in a new environment (python -m venv lesson)."
@@ -51,7 +51,7 @@ def harm(plan: Plan, here: Inventory, chosen: Mapping[str, str]) -> tuple[Refusa
     return (
         *_replaced(plan, here, chosen),
         *_wrong_builds(plan, chosen),
-        *_bad_pairs(here, chosen),
+        *_bad_pairs(plan, here, chosen),
     )
 
 
@@ -78,14 +78,26 @@ def _wrong_builds(plan: Plan, chosen: Mapping[str, str]) -> Iterator[Refusal]:
         yield Refusal(
             f"{plan.index} has no {name} that fits; pip would take {then} from elsewhere. "
             f"{plan.why_index}".strip(),
-            lines or "Name a mirror of PyTorch's index: %fastai_setup --torch-index ADDRESS.",
+            lines,
         )
 
 
-def _bad_pairs(here: Inventory, chosen: Mapping[str, str]) -> Iterator[Refusal]:
+def _bad_pairs(plan: Plan, here: Inventory, chosen: Mapping[str, str]) -> Iterator[Refusal]:
     for bad in known_bad({**here.installed, **chosen}):
-        need = " ".join(f'"{need}"' for need in bad.remedy)
         yield Refusal(
             f"The solution that was found would not work: {bad.why}.",
-            f"Run %pip install {need}, then %fastai_setup again. {ELSEWHERE}",
+            f"{_mend_line(plan, here, bad)} {ELSEWHERE}",
         )
+
+
+def _mend_line(plan: Plan, here: Inventory, bad: BadPair) -> str:
+    """What mends a pair: our own line where it plans that, since pip alone minds no pins."""
+    remedy = remedy_for(here, bad)
+    own = make_plan(here).requirements
+    if own != plan.requirements and set(remedy) & set(own):
+        return "Run %fastai_setup; it mends this pair."
+    asked = remedy[0].removeprefix("fastai")
+    if len(remedy) == 1 and asked != remedy[0] and remedy[0] not in plan.requirements:
+        return f'Run %fastai_setup --fastai "{asked}"; it mends this pair.'
+    need = " ".join(f'"{need}"' for need in remedy)
+    return f"Run %pip install {need}, then %fastai_setup again."

@@ -45,7 +45,7 @@ def python_fits(minor: Minor, python: str) -> bool:
     (True, False)
     """
     first, last = PYTHONS.get(minor, ((0, 0), (99, 0)))
-    return first <= _minor(python) <= last
+    return first <= minor_of(python) <= last
 
 
 def newest_for(python: str, spec: str = "") -> Minor | None:
@@ -203,7 +203,7 @@ def torchvision_for(torch: str) -> str | None:
     >>> torchvision_for("3.0.0") is None
     True
     """
-    minor = _minor(torch)
+    minor = minor_of(torch)
     first = TORCHVISION.get(minor)
     if first is None:
         return None
@@ -220,7 +220,7 @@ def torchaudio_for(torch: str) -> str | None:
     >>> torchaudio_for("2.10.0+cu128"), torchaudio_for("2.13.0")
     ('==2.10.*', None)
     """
-    major, minor = _minor(torch)
+    major, minor = minor_of(torch)
     return f"=={major}.{minor}.*" if (major, minor) <= (2, 11) else None
 
 
@@ -261,10 +261,10 @@ def has_index(label: str) -> bool:
 
     Examples
     --------
-    >>> has_index("cu128"), has_index("cpu"), has_index("nv25.6")
-    (True, True, False)
+    >>> has_index("cu128"), has_index("cpu"), has_index("rocm6.4"), has_index("cu999")
+    (True, True, True, False)
     """
-    return re.fullmatch(r"cpu|cu\d{2,3}|rocm[\d.]+|xpu", label) is not None
+    return label in (*LABELS, CPU, "xpu") or re.fullmatch(r"rocm\d+(\.\d+)+", label) is not None
 
 
 def cuda_of(label: str) -> str:
@@ -328,6 +328,13 @@ def _plain(spec: str) -> str:
     return re.sub(r"\+[\w.]+", "", spec).replace("===", "==")
 
 
-def _minor(version: str) -> Minor:
+def minor_of(version: str) -> Minor:
+    """Read the first two numbers of a version; (0, 0) where there are none.
+
+    Examples
+    --------
+    >>> minor_of("2.13.0+cpu"), minor_of("")
+    ((2, 13), (0, 0))
+    """
     numbers = [int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:2]]
     return (numbers[0], numbers[1]) if len(numbers) == 2 else (0, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -11,27 +10,25 @@ from packaging.requirements import Requirement
 
 from fastmagic.environment.inventory import Inventory, read_requirement
 from fastmagic.environment.planning import torch_builds
+from fastmagic.environment.planning.offers import (
+    Offer,
+    another_python,
+    better_card,
+    choose_for,
+    from_registry,
+    instead,
+    named,
+    replacements,
+    same_from_registry,
+)
 from fastmagic.environment.planning.torch_tables import (
     CPU,
-    CPU_SIZE,
-    CUDA_BUILDS,
     DRIVER_FLOORS,
     FIRST_WITH_NUMPY_2,
-    REGISTRY_SIZE,
+    NEWEST,
     WHEELS,
 )
 from fastmagic.environment.planning.wishes import TORCH_PARTS, TorchWish, Wishes
-
-
-@dataclass(frozen=True)
-class Offer:
-    """Another line that the person may run, and what it does."""
-
-    line: str
-    does: str
-
-    def __str__(self) -> str:
-        return f"{self.line} {self.does}"
 
 
 @dataclass(frozen=True)
@@ -116,8 +113,7 @@ def _has(here: Inventory, asked: TorchWish, wishes: Wishes) -> bool:
 def _asked(here: Inventory, wishes: Wishes, asked: TorchWish) -> TorchPlan:
     found = _find(here, wishes, asked)
     if found is None:
-        build = f" for {_named(asked.label)}" if asked.label else ""
-        return TorchPlan(blocked=_no_wheel(here, f"PyTorch {asked.version}".strip() + build))
+        return TorchPlan(blocked=_no_such(here, asked), offers=(instead(here, wishes, asked),))
     spec, label = found
     wants = tuple(_other_build(here, want, label) for want in _set_of_three(here, spec, "as asked"))
     return TorchPlan(
@@ -129,6 +125,13 @@ def _asked(here: Inventory, wishes: Wishes, asked: TorchWish) -> TorchPlan:
     )
 
 
+def _no_such(here: Inventory, asked: TorchWish) -> str:
+    if torch_builds.minor_of(asked.version) > NEWEST:
+        return f"fastmagic knows PyTorch up to {NEWEST[0]}.{NEWEST[1]}."
+    build = f" for {named(asked.label)}" if asked.label else ""
+    return _no_wheel(here, f"PyTorch {asked.version}".strip() + build)
+
+
 def _find(here: Inventory, wishes: Wishes, asked: TorchWish) -> tuple[str, str] | None:
     """Give the specifier and the label of what is asked for; None where it does not exist."""
     if wishes.from_registry:
@@ -137,7 +140,7 @@ def _find(here: Inventory, wishes: Wishes, asked: TorchWish) -> tuple[str, str] 
     if asked.label:
         spec = torch_builds.with_label(asked.label, asked.spec, here.python)
         return None if spec is None else (spec, asked.label)
-    choice = _choose(here, asked.spec)
+    choice = choose_for(here, asked.spec)
     return None if choice is None else choice[:2]
 
 
@@ -175,13 +178,13 @@ def _fresh(here: Inventory, wishes: Wishes) -> TorchPlan:
     if wishes.from_registry:
         wants = _set_of_three(here, "", "pip's own build, as asked")
         return TorchPlan(wants=wants, free=frozenset(TORCH_PARTS))
-    choice = _choose(here, "")
+    choice = choose_for(here, "")
     if choice is None:
-        return TorchPlan(blocked=_no_wheel(here, "PyTorch"))
+        return TorchPlan(blocked=_no_wheel(here, "PyTorch"), offers=(another_python(here),))
     spec, label, why = choice
     otherwise: tuple[Offer, ...] = ()
     if label == CPU or (label and not here.system.startswith("linux")):
-        otherwise = (_from_registry(here, "%fastai_setup --torch-index registry"),)
+        otherwise = (from_registry(here, "%fastai_setup --torch-index registry"),)
     return TorchPlan(
         wants=_set_of_three(here, spec, why),
         label=label,
@@ -191,33 +194,27 @@ def _fresh(here: Inventory, wishes: Wishes) -> TorchPlan:
     )
 
 
-def _from_registry(here: Inventory, line: str) -> Offer:
-    if here.system.startswith("linux"):
-        return Offer(line, f"takes PyTorch from pip's own index, with CUDA: {REGISTRY_SIZE}.")
-    return Offer(line, f"takes PyTorch from pip's own index, for the CPU: {CPU_SIZE}.")
-
-
 def _without_torchvision(here: Inventory, wishes: Wishes) -> TorchPlan:
     torch = here.installed["torch"]
     label = torch_builds.label_of(torch, here.torch_cuda, here.system)
     if label and not torch_builds.has_index(label):
         return TorchPlan(
             blocked=f"There is no torchvision here, and none is published for PyTorch {torch}.",
-            offers=tuple(_replacements(here)),
+            offers=tuple(replacements(here)) or (instead(here, wishes),),
         )
     spec = torch_builds.torchvision_for(torch) or ""
     return TorchPlan(
         wants=(Want(f"torchvision{spec}", f"fastai's pictures need the one for PyTorch {torch}"),),
         label="" if wishes.from_registry else label,
         why_index=_why_not_own(here, label),
-        otherwise=tuple(_same_from_registry(here, label)),
+        otherwise=tuple(same_from_registry(here, label)),
         warnings=_gpu_warnings(here),
-        offers=tuple(_replacements(here)) if _gpu_warnings(here) else (),
+        offers=_card_offers(here),
     )
 
 
 def _why_index(label: str) -> str:
-    return f"PyTorch for {_named(label)} is only in PyTorch's own index." if label else ""
+    return f"PyTorch for {named(label)} is only in PyTorch's own index." if label else ""
 
 
 def _why_not_own(here: Inventory, label: str) -> str:
@@ -229,28 +226,18 @@ def _why_not_own(here: Inventory, label: str) -> str:
     )
 
 
-def _same_from_registry(here: Inventory, label: str) -> Iterator[Offer]:
-    """The pair of pip's own index: for a CPU build always, for CUDA where it runs here."""
-    base = here.installed["torch"].partition("+")[0]
-    runs = torch_builds.driver_branch(here.driver) >= DRIVER_FLOORS[13]
-    if label == CPU or (label and runs and (here.capability or (9, 0)) >= (7, 5)):
-        line = f"%fastai_setup --torch {base} --torch-index registry"
-        size = REGISTRY_SIZE if here.system.startswith("linux") else CPU_SIZE
-        yield Offer(line, f"replaces PyTorch by the matching pair of pip's own index: {size}.")
-
-
 def _kept(here: Inventory, wishes: Wishes, allowed: Collection[str]) -> TorchPlan:
     trouble = _mismatch(here)
     if not trouble:
-        warnings = _gpu_warnings(here)
-        offers = tuple(_replacements(here)) if warnings else ()
-        return TorchPlan(free=frozenset(allowed), warnings=warnings, offers=offers)
+        return TorchPlan(
+            free=frozenset(allowed), warnings=_gpu_warnings(here), offers=_card_offers(here)
+        )
     torch = here.installed["torch"]
     label = torch_builds.label_of(torch, here.torch_cuda, here.system)
     if "torchvision" not in allowed:
         line = "%fastai_setup --allow-change torchvision"
         mend = Offer(line, "takes the torchvision that belongs to the PyTorch that is here.")
-        pair = _same_from_registry(here, label)
+        pair = same_from_registry(here, label)
         return TorchPlan(blocked=trouble, offers=(mend, *pair))
     spec = torch_builds.torchvision_for(torch) or ""
     return TorchPlan(
@@ -258,7 +245,7 @@ def _kept(here: Inventory, wishes: Wishes, allowed: Collection[str]) -> TorchPla
         label="" if wishes.from_registry else label,
         free=frozenset(allowed),
         why_index=_why_not_own(here, label),
-        otherwise=tuple(_same_from_registry(here, label)),
+        otherwise=tuple(same_from_registry(here, label)),
     )
 
 
@@ -305,27 +292,11 @@ def _gpu_warnings(here: Inventory) -> tuple[str, ...]:
     return ()
 
 
-def _replacements(here: Inventory) -> Iterator[Offer]:
-    """Another build for this machine: of the same version where there is one, else the newest."""
-    base = re.match(r"\d+\.\d+(\.\d+)?", here.installed["torch"])
-    wanted = [f"=={base[0]}", ""] if base else [""]
-    for spec in wanted:
-        choice = _choose(here, spec)
-        if choice is None or (here.driver and choice[1] == CPU):
-            continue
-        label = choice[1] or (CUDA_BUILDS[0].label if here.driver else CPU)
-        version = f"{spec.lstrip('=')}+" if spec else ""
-        yield Offer(f"%fastai_setup --torch {version}{label}", _replaces(label))
-        return
-
-
-def _replaces(label: str) -> str:
-    return f"replaces PyTorch by a build for {_named(label)}."
-
-
-def _named(label: str) -> str:
-    cuda = torch_builds.cuda_of(label)
-    return f"CUDA {cuda}" if cuda else "the CPU" if label == CPU else label
+def _card_offers(here: Inventory) -> tuple[Offer, ...]:
+    """Another card where the platform gives one, then another build."""
+    if not _gpu_warnings(here):
+        return ()
+    return (*better_card(here), *replacements(here))
 
 
 def _set_of_three(here: Inventory, spec: str, why: str) -> tuple[Want, ...]:
@@ -355,12 +326,6 @@ def _mind_numpy(
     return TorchPlan(
         blocked=f"PyTorch {newest[0]}.{newest[1]} works with numpy 1 only, and {numpy} is here.",
         offers=(Offer(f"%fastai_setup{asked} --allow-change numpy", "takes numpy 1 with it."),),
-    )
-
-
-def _choose(here: Inventory, version: str) -> torch_builds.Choice | None:
-    return torch_builds.choose(
-        here.system, here.machine, here.python, here.driver, here.capability, version
     )
 
 

@@ -88,6 +88,9 @@ LABELS: dict[str, tuple[str, str]] = {
     "cu132": ("2.12", ""),
 }
 
+# A card newer than this table: the newest build is the one that may have kernels for it.
+ANY_NEWER: Capability = (99, 0)
+
 # The best first: newest PyTorch first. Sources: the "PyTorch CUDA Support Matrix" in
 # https://github.com/pytorch/pytorch/blob/main/RELEASE.md; that CUDA 12.6 ends:
 # https://github.com/pytorch/pytorch/issues/190385 (2.13.0+cu126 is the last that was seen; 2.14 has
@@ -95,7 +98,7 @@ LABELS: dict[str, tuple[str, str]] = {
 # for capability 3.7: 2.3.1 is a K80's last (2.7.1 fails on it:
 # https://github.com/nelson-liu/pytorch-manylinux-binaries/issues/13).
 CUDA_BUILDS = (
-    Build("cu130", "", (7, 5), (12, 1), DRIVER_FLOORS[13]),
+    Build("cu130", "", (7, 5), ANY_NEWER, DRIVER_FLOORS[13]),
     Build("cu126", "<2.14", (5, 0), (9, 0), DRIVER_FLOORS[12]),
     Build("cu128", "<2.12", (7, 5), (12, 1), DRIVER_FLOORS[12]),
     Build("cu118", "<=2.7.1", (5, 0), (9, 0), DRIVER_FLOORS[11]),

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from fastmagic.environment.inventory import PINNED
 from fastmagic.environment.planning.torch_builds import fits, has_index
-from fastmagic.environment.planning.torch_tables import REGISTRY
+from fastmagic.environment.planning.torch_tables import CPU, LABELS, REGISTRY
 from fastmagic.errors import BadInput, did_you_mean
 
 OLDEST_FASTAI = "2.8"
@@ -75,13 +76,20 @@ class TorchWish:
         return f"=={self.version}" if self.version.count(".") > 1 else f"=={self.version}.*"
 
 
-def read_torch(text: str | None) -> TorchWish | None:
+def read_torch(text: str | None, system: str = "linux") -> TorchWish | None:
     """Read `--torch`: a version, a build's label, or VERSION+LABEL.
+
+    Parameters
+    ----------
+    text
+        As it was given.
+    system
+        As `sys.platform` gives it: a Mac has one build of each version, without a label.
 
     Raises
     ------
     BadInput
-        When it is none of these.
+        When it is none of these, or names a build that there is not.
 
     Examples
     --------
@@ -94,14 +102,31 @@ def read_torch(text: str | None) -> TorchWish | None:
         return None
     words = text.strip().lower().removeprefix("torch").removeprefix("==").strip()
     if has_index(words):
-        return TorchWish(label=words)
+        return TorchWish(label=_label_for(words, system))
     found = re.fullmatch(r"(?P<version>\d+\.\d+(?:\.\d+)?)(?:\+(?P<label>[a-z0-9.]+))?", words)
+    if not found and re.fullmatch(r"[a-z]+[a-z0-9.]*", words):
+        raise _no_builds(words)
     if not found:
         raise BadInput(f"--torch {text!r} is not a PyTorch.", TORCH_HELP)
-    label = found["label"] or ""
+    return TorchWish(found["version"], _label_for(found["label"] or "", system))
+
+
+def _label_for(label: str, system: str) -> str:
     if label and not has_index(label):
-        raise BadInput(f"PyTorch has no builds called {label!r}.", TORCH_HELP)
-    return TorchWish(found["version"], label)
+        raise _no_builds(label)
+    if system != "darwin":
+        return label
+    if label not in ("", CPU):
+        raise BadInput(
+            f"PyTorch has no builds called {label!r} for Macs.",
+            "Leave it out: the one build for Macs trains on Apple's GPU where there is one.",
+        )
+    return ""
+
+
+def _no_builds(label: str) -> BadInput:
+    near = did_you_mean(label, (*LABELS, CPU, "xpu"))
+    return BadInput(f"PyTorch has no builds called {label!r}.", f"{near} {TORCH_HELP}".strip())
 
 
 def read_fastai(text: str | None) -> str:
@@ -124,22 +149,26 @@ def read_fastai(text: str | None) -> str:
     if words[:1].isdigit():
         spec = f"=={words}" if words.count(".") > 1 else f"=={words}.*"
     try:
-        read = Requirement(f"fastai{spec}").specifier
+        read = Requirement(f"fastai{spec}")
     except InvalidRequirement:
         read = None
-    if not read:
+    if not read or not read.specifier or read.extras or read.url or read.marker:
         raise BadInput(
             f"--fastai {text!r} is not a version.", 'Name one like --fastai 2.8.8 or ">=2.8.8".'
         )
-    for one in read:
-        if one.operator in ("==", "===") and not fits(
-            one.version.rstrip(".*"), f">={OLDEST_FASTAI}"
-        ):
-            raise BadInput(
-                f"fastmagic cannot use fastai {one.version}.",
-                f"Name {OLDEST_FASTAI} or newer, or leave --fastai away.",
-            )
-    return spec
+    if not _admits_new(read.specifier):
+        raise BadInput(
+            f"fastmagic needs fastai {OLDEST_FASTAI} or newer, and --fastai {text!r} is older.",
+            f"Name {OLDEST_FASTAI} or newer, or leave --fastai out.",
+        )
+    return str(read.specifier)
+
+
+def _admits_new(spec: SpecifierSet) -> bool:
+    """Whether some fastai from 2.8 on is meant: tried at the ends of the range and beside."""
+    ends = [one.version.removesuffix(".*") for one in spec]
+    tried = [OLDEST_FASTAI, "2.8.1", "99", *ends, *(f"{end}.1" for end in ends)]
+    return any(fits(one, f">={OLDEST_FASTAI}") and fits(one, str(spec)) for one in tried)
 
 
 def read_allowed(names: Iterable[str]) -> frozenset[str]:
