@@ -19,12 +19,11 @@ from types import SimpleNamespace
 import torch
 
 PROBE = Path(__file__).parents[2] / "fastmagic" / "gpu" / "probe.py"
-KINDS = sys.argv.pop(1).split(",")
 
 
-def properties(index: int) -> SimpleNamespace:
+def properties(index: int, kind: str) -> SimpleNamespace:
     return SimpleNamespace(
-        name=f"Card that {KINDS[index]}",
+        name=f"Card that {kind}",
         uuid=f"uuid-{index}",
         pci_domain_id=0,
         pci_bus_id=0x3B,
@@ -35,12 +34,12 @@ def properties(index: int) -> SimpleNamespace:
     )
 
 
-def put(real):
+def put(real, kinds):
     def to(self, place=None, *args, **kwargs):
         device = str(place)
         if not device.startswith("cuda:"):
             return real(self, place, *args, **kwargs) if place is not None else real(self, **kwargs)
-        kind = KINDS[int(device.split(":")[1])]
+        kind = kinds[int(device.split(":")[1])]
         if kind == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
         if kind == "hangs":
@@ -52,14 +51,19 @@ def put(real):
     return to
 
 
-torch.cuda.init = lambda: None
-torch.cuda.is_available = lambda: True
-torch.cuda.device_count = lambda: len(KINDS)
-torch.cuda.get_device_properties = properties
-torch.cuda.is_bf16_supported = lambda including_emulation=True: including_emulation
-torch.cuda.device = lambda device: torch.no_grad()
-torch.nn.Module.to = put(torch.nn.Module.to)
-torch.Tensor.to = put(torch.Tensor.to)
-sys.argv[0] = str(PROBE)
-sys.path.insert(0, "")  # which the probe takes away again, as its own folder
-runpy.run_path(str(PROBE), run_name="__main__")
+def main(kinds: list[str]) -> None:
+    torch.cuda.init = lambda: None
+    torch.cuda.is_available = lambda: True
+    torch.cuda.device_count = lambda: len(kinds)
+    torch.cuda.get_device_properties = lambda index: properties(index, kinds[index])
+    torch.cuda.is_bf16_supported = lambda including_emulation=True: including_emulation
+    torch.cuda.device = lambda device: torch.no_grad()
+    torch.nn.Module.to = put(torch.nn.Module.to, kinds)
+    torch.Tensor.to = put(torch.Tensor.to, kinds)
+    sys.argv[0] = str(PROBE)
+    sys.path.insert(0, "")  # which the probe takes away again, as its own folder
+    runpy.run_path(str(PROBE), run_name="__main__")
+
+
+if __name__ == "__main__":
+    main(sys.argv.pop(1).split(","))
