@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import html
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ LINE = 78
 
 NARROWEST = 20
 """Columns that the last cell of a table gets at least; below it, the line stays long."""
+
+
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,13 +88,24 @@ class Face:
         """Give the face in plain text, leaving out the tables with these names."""
         skip = set(without)
         parts = [p for p in self.parts if not (isinstance(p, Table) and p.name in skip)]
-        return "\n".join([self.title, *(_text(part) for part in parts)])
+        return "\n".join([harmless(self.title), *(_text(part) for part in parts)])
 
     def html(self) -> str:
         """Give the face as one self-contained piece of HTML."""
         title = f'<div style="font-weight:600;font-size:1.1em">{html.escape(self.title)}</div>'
         body = "".join(_html(part) for part in self.parts)
         return f'<div style="line-height:1.45;max-width:60em">{title}{body}</div>'
+
+
+def harmless(text: str) -> str:
+    """Replace what would drive a terminal: control characters, but for the end of a line.
+
+    Examples
+    --------
+    >>> harmless("a class called \\x1b[31mred")
+    'a class called \ufffd[31mred'
+    """
+    return CONTROL.sub("\ufffd", text)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], name: str = "") -> Table:
@@ -101,15 +116,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], name: str = "")
 
 def _text(part: Part) -> str:
     if isinstance(part, Text):
-        lines = part.text.splitlines()
+        lines = harmless(part.text).splitlines()
         return "\n".join(
             "\n".join(textwrap.wrap(line, LINE, break_long_words=False, break_on_hyphens=False))
             for line in lines
         )
     if isinstance(part, Code):
-        return textwrap.indent(part.text, "    ")
+        return textwrap.indent(harmless(part.text), "    ")
     if isinstance(part, Picture):
-        return f"[{part.alt}]"
+        return f"[{harmless(part.alt)}]"
     return table_text(part)
 
 
@@ -123,6 +138,8 @@ def table_text(part: Table) -> str:
       -------  --------
       torch    as asked
     """
+    rows = tuple(tuple(harmless(cell).replace("\n", " ") for cell in row) for row in part.rows)
+    part = dataclasses.replace(part, rows=rows)
     widths = column_widths(part)
     room = LINE - sum(width + 2 for width in widths[:-1]) - 2
     if widths[-1] > room >= NARROWEST:

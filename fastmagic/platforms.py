@@ -138,18 +138,24 @@ def archive_folder(env: Mapping[str, str] | None = None) -> Path:
 
 def _fastai_folder(key: str, default: str, env: Mapping[str, str] | None) -> Path:
     env = os.environ if env is None else env
-    home = _expanded(env.get("FASTAI_HOME", "~/.fastai"))
+    home = expanded(env.get("FASTAI_HOME") or "~/.fastai")
     config = configparser.ConfigParser(interpolation=None)
     try:
         config.read(home / "config.ini", encoding="utf-8")
     except (configparser.Error, OSError, UnicodeDecodeError):
         return home / default
     value = config.get("DEFAULT", key, fallback=default)
-    return home / _expanded(value)
+    return home / expanded(value)
 
 
-def _expanded(path: str) -> Path:
-    """Put the home folder for `~`; the `~` of a user who is not known stays as it is."""
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Put the home folder for `~`; the `~` of a user who is not known stays as it is.
+
+    Examples
+    --------
+    >>> expanded("~there-is-no-such-user/data").as_posix()
+    '~there-is-no-such-user/data'
+    """
     return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib raises for an unknown user
 
 

@@ -69,3 +69,10 @@ def test_a_table_has_headers_and_what_is_missing_is_said():
     html = Face("GPUs", (faces.table(["name", "power"], [["T4", None]]),)).html()
     assert '<th scope="col"' in html
     assert "n/a" in html
+
+
+def test_a_name_from_an_archive_cannot_drive_the_terminal():
+    evil = "c\x1b[31m\nats"
+    text = faces.Face(evil, (Text(evil), faces.table(("class",), [(evil,)]))).text()
+    assert "\x1b" not in text
+    assert len(faces.table_text(faces.table(("class",), [(evil,)])).splitlines()) == 3

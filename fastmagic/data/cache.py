@@ -19,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from fastmagic import faces
+from fastmagic.data.web.room import Disk, disk_of
 from fastmagic.progress import View
 
 CHUNK = 1 << 22
@@ -80,7 +82,13 @@ def take(cache: Path, name: str, archive: Path, view: View) -> str:
     return found
 
 
-def put(cache: Path, archive: Path, sha256: str, view: View) -> bool:
+def put(
+    cache: Path,
+    archive: Path,
+    sha256: str,
+    view: View,
+    disk: Callable[[Path], Disk] = disk_of,
+) -> bool:
     """Keep an archive, unless it is kept already; whatever goes wrong is said and stops nothing.
 
     Parameters
@@ -94,6 +102,8 @@ def put(cache: Path, archive: Path, sha256: str, view: View) -> bool:
         Its hash.
     view
         Shows how far it is, and what went wrong.
+    disk
+        Gives the disk of a folder: nothing is copied that does not fit.
 
     Returns
     -------
@@ -111,6 +121,10 @@ def put(cache: Path, archive: Path, sha256: str, view: View) -> bool:
     try:
         cache.mkdir(exist_ok=True)
         _sweep(cache, name)
+        if total > (free := disk(cache).free):
+            room = f"{faces.size(total)} are needed, {faces.size(free)} are free"
+            view.note(f"{name} could not be kept in {cache} ({room}); it is used all the same.")
+            return False
         try:
             with archive.open("rb") as source, work.open("wb") as target:
                 found, trouble = _copy(source, target, _bar(view, "copying to the cache", total))

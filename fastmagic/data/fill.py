@@ -17,6 +17,7 @@ from fastmagic.data import cache
 from fastmagic.data.archives import archive
 from fastmagic.data.entry import Source
 from fastmagic.data.places import Place, Record
+from fastmagic.data.web import refused
 from fastmagic.data.web.address import fingerprint, shown
 from fastmagic.data.web.verify import hash_file
 from fastmagic.errors import ArchiveError, DownloadError
@@ -107,7 +108,8 @@ def _from_archive(
     place: Place, file: Path, sources: list[Source], order: Order, view: View
 ) -> None:
     was_here = file.is_file()
-    source, sha256, md5 = _get(file, sources, order, view)
+    contents = place.folder.parent
+    source, sha256, md5 = _get(file, contents, sources, order, view)
     if not was_here:
         _look(file, source, md5, view)
     origin = fingerprint(source.url)
@@ -115,8 +117,13 @@ def _from_archive(
     try:
         archive.unpack(file, place.folder, view=view)
     except ArchiveError as error:
-        aside = file.with_name(f"{file.name}.refused")
+        aside = refused.aside(file)
+        refused.forget(file)
         file.replace(aside)
+        if was_here:  # fastai's downloads, for one, leave a half archive when they are stopped
+            view.note(f"{error.what} It was put aside as {aside}: fetching it anew.")
+            _from_archive(place, file, sources, order, view)
+            return
         step = f"It was put aside as {aside}; run the same line again to download it anew."
         raise ArchiveError(error.what, step) from error
     place.remember(Record(origin, file.name, file.stat().st_size, sha256))
@@ -129,7 +136,9 @@ def _from_archive(
         cache.put(order.cache, file, sha256, view)
 
 
-def _get(file: Path, sources: list[Source], order: Order, view: View) -> tuple[Source, str, str]:
+def _get(
+    file: Path, contents: Path, sources: list[Source], order: Order, view: View
+) -> tuple[Source, str, str]:
     """Bring the archive here, from the cache or the web; say from where, its SHA-256 and md5."""
     from fastmagic.data.web.download import download  # not needed where all is here
 
@@ -141,6 +150,7 @@ def _get(file: Path, sources: list[Source], order: Order, view: View) -> tuple[S
         file,
         checksum=order.checksum or first.checksum,
         expected=first.archive_bytes,
+        contents=contents,
         mirrors=[one.url for one in sources[1:]],
         hashes=["md5"] if any(one.reported_md5 for one in sources) else (),
         view=view,

@@ -9,14 +9,16 @@ Nothing is done twice: what is there is found again without the network, what wa
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from fastmagic import progress
+from fastmagic import platforms, progress
 from fastmagic.data import kaggle, places
 from fastmagic.data.listing import DataList, list_data
 from fastmagic.data.obtain import Got, Wish, obtain, without_secrets
@@ -26,6 +28,9 @@ from fastmagic.errors import BadInput, DataError, FastMagicError, Stopped
 from fastmagic.progress import View
 
 __all__ = ["DataCard", "DataList", "data_card", "get_data", "list_data"]
+
+_READ = "Check the path and who may read it."
+_WRITE = "Choose a folder that can be written, with --dest DIR."
 
 
 def get_data(
@@ -77,16 +82,17 @@ def get_data(
     Raises
     ------
     BadInput
-        For an unknown name or a malformed checksum.
+        For an unknown name, a malformed checksum, or what is no text and no path.
     DataError
         When it cannot be had: `DownloadError`, `ArchiveError`, `PicturesError`.
     Stopped
         On Ctrl-C; it says what is kept.
     """
+    _check_types(source, dest, cache, checksum, label_pattern)
     wish = Wish(
         _folder(dest), _checksum(checksum), _folder(cache), env, kaggle_input, kaggle_site, sleep
     )
-    title = without_secrets(str(source))
+    title = without_secrets(str(source)).encode("utf-8", "replace").decode()
     with progress.open_view(show, f"Data: {title}") as view:
         try:
             got = obtain(source, wish, view)
@@ -103,7 +109,7 @@ def get_data(
         except OSError as error:
             where = f": {error.filename}" if error.filename else ""
             msg = f"The data set could not be written or read ({error.strerror or error}{where})."
-            raise DataError(msg, "Choose a folder that can be written, with --dest DIR.") from error
+            raise DataError(msg, _advice(error, wish)) from error
     return card.path
 
 
@@ -128,6 +134,59 @@ def _card(got: Got, label_pattern: str, wish: Wish, view: View) -> DataCard:
     moved = len(card.rejected.files) if card.rejected else 0
     count = card.train + card.valid + len(card.unreadable) + moved
     return replace(card, notes=(*card.notes, *got.notes(count)))
+
+
+def _check_types(
+    source: object, dest: object, cache: object, checksum: object, label_pattern: object
+) -> None:
+    """Refuse what is no text and no path, and what no file can be called."""
+    for name, given in (("source", source), ("dest", dest), ("cache", cache)):
+        if given is None and name != "source":
+            continue
+        if not isinstance(given, (str, Path)):
+            msg = f"{name} is {given!r}, which is neither a text nor a path."
+            raise BadInput(msg, f"Give {name} as 'text' or as a pathlib.Path.")
+        if not _can_be_named(str(given)):
+            msg = f"{name} is {str(given)!r}, which no file can be called."
+            raise BadInput(msg, "Check how it is written.")
+    for name, given in (("checksum", checksum), ("label_pattern", label_pattern)):
+        if not isinstance(given, str):
+            raise BadInput(f"{name} is {given!r}, which is no text.", f"Give {name} as 'text'.")
+
+
+def _can_be_named(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeError:
+        return False
+
+
+def _advice(error: OSError, wish: Wish) -> str:
+    """Say what helps: another home, another path, or another folder to write to."""
+    failed = absolute(os.fsdecode(error.filename)) if _has_path(error) else None
+    if error.errno == errno.ENAMETOOLONG:
+        return _READ
+    if failed is None:
+        return _WRITE
+    denied = error.errno in (errno.EACCES, errno.EPERM)
+    if denied and failed.exists() and not os.access(failed, os.R_OK):
+        return _READ
+    homes = (platforms.archive_folder(wish.env), platforms.data_folder(wish.env))
+    if wish.dest and _on_the_way(failed, wish.dest):
+        return _WRITE
+    if wish.dest and any(_on_the_way(failed, home) for home in homes):
+        return "Set FASTAI_HOME to a folder that can be written."
+    ours = any(_on_the_way(failed, home) for home in homes)
+    return _READ if denied and not ours else _WRITE
+
+
+def _has_path(error: OSError) -> bool:
+    return isinstance(error.filename, (str, bytes))
+
+
+def _on_the_way(failed: Path, folder: Path) -> bool:
+    """Say whether a path lies below a folder, or is one that has to be made before it."""
+    return failed.is_relative_to(folder) or folder.is_relative_to(failed)
 
 
 def _folder(dest: str | Path | None) -> Path | None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastmagic import platforms
 from fastmagic.data.archives.archive import split_name
 from fastmagic.data.survey import tree
 from fastmagic.errors import BadInput, DownloadError
@@ -120,7 +121,7 @@ def credentials(env: Mapping[str, str] | None = None) -> Credentials | None:
         folder than `~/.kaggle`, in which `access_token` or `kaggle.json` lies.
     """
     env = os.environ if env is None else env
-    folder = Path(env.get("KAGGLE_CONFIG_DIR") or "~/.kaggle").expanduser()
+    folder = platforms.expanded(env.get("KAGGLE_CONFIG_DIR") or "~/.kaggle")
     token = env.get("KAGGLE_API_TOKEN", "")
     if token and os.path.isfile(token):  # noqa: PTH113 - Path() fails on what is no path
         token = _text(Path(token))

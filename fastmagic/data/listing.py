@@ -132,7 +132,7 @@ def list_data(
     ['dogscats', 'pets', 'sample']
     """
     with progress.open_view(show, "Data sets") as view:
-        archives = kept.names(Path(cache).expanduser()) if cache else set()
+        archives = kept.names(platforms.expanded(cache)) if cache else set()
         attached = set(kaggle.attached_names(kaggle_input))
         sets = tuple(_listed(one, env, archives, attached) for one in CATALOGUE.values())
         listed = DataList(sets, places.unpacked(env), verbose)

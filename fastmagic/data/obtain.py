@@ -128,7 +128,7 @@ def obtain(source: str | Path, wish: Wish, view: View) -> Got:
     if attached:
         return attached
     if isinstance(source, Path) or _looks_like_path(text):
-        if "@" in text and ":/" in text:  # a mistyped address, maybe with a password in it
+        if re.search(r":[^@]*@", text):  # a mistyped address, maybe with a password in it
             raise BadInput(f"{without_secrets(text)!r} is no address and no path.", choices())
         existing_folder(path)  # says that nothing is there
     raise unknown(text, kaggle.attached_names(wish.kaggle_input))
@@ -159,7 +159,7 @@ def _from_archive(path: Path, wish: Wish, view: View, stem: str = "") -> Got:
 
 
 def _from_address(url: str, wish: Wish, view: View) -> Got:
-    if address(url) is None:
+    if address(url) is None or not url.isprintable():
         msg = f"{without_secrets(url)!r} cannot be fetched: it is no http or https address."
         raise BadInput(msg, choices())
     for entry in CATALOGUE.values():
@@ -189,12 +189,12 @@ def _from_kaggle(wanted: kaggle.Handle, wish: Wish, view: View) -> Got:
 def _from_web(order: Order, name: str, wish: Wish, view: View) -> Got:
     """Give the contents of one archive on the web, of this file name or the address's own."""
     url = order.sources[0].url
-    place = places.settle(
+    place = _settle(
         lambda: places.for_url(url, wish.dest, wish.env, name=name),
         lambda place: fill(place, order, view),
+        wish,
         view,
     )
-    _look_again(place, wish, view)
     return _deeper(Got(place.folder, place=place), wish, view)
 
 
@@ -205,9 +205,10 @@ def _from_catalogue(entry: DataSet, wish: Wish, view: View) -> Got:
         return _found(attached, entry)
     entry, recorded = at_address(entry, wish.env), entry
     order = wish.order(entry.sources)
-    place = places.settle(
+    place = _settle(
         lambda: places.for_entry(entry, wish.dest, wish.env),
         lambda place: fill(place, order, view) if entry.sources else _draw(place, view),
+        wish,
         view,
     )
     if entry.url != recorded.url:
@@ -215,7 +216,6 @@ def _from_catalogue(entry: DataSet, wish: Wish, view: View) -> Got:
             f"{ADDRESS_VARIABLE} is set to another address: the recorded size and checksum are not "
             f"expected of {entry.archive_name}."
         )
-    _look_again(place, wish, view)
     known = place.recorded.origin.split(" ")[0]
     elsewhere = known if known and known not in {one.url for one in recorded.sources} else ""
     got = _found(place.folder, entry)
@@ -270,7 +270,22 @@ def _draw(place: Place, view: View) -> None:
     )
 
 
-def _look_again(place: Place, wish: Wish, view: View) -> None:
+def _settle(
+    choose: Callable[[], Place], fill_it: Callable[[Place], None], wish: Wish, view: View
+) -> Place:
+    """Give a place with its data set in it, compared with what was asked for."""
+    filled: list[Place] = []
+
+    def fill_and_say(place: Place) -> None:
+        fill_it(place)
+        filled.append(place)
+
+    place = places.settle(choose, fill_and_say, view)
+    _look_again(place, wish, view, tried=bool(filled))
+    return place
+
+
+def _look_again(place: Place, wish: Wish, view: View, *, tried: bool) -> None:
     """Compare what was asked for with what is here, and keep the archive where that is asked."""
     record = place.recorded
     file = place.archive.with_name(record.archive) if record.archive else place.archive
@@ -284,7 +299,7 @@ def _look_again(place: Place, wish: Wish, view: View) -> None:
         )
         step = f"Delete that folder and {file} to get it anew, or leave the checksum out."
         raise ArchiveError(msg, step)
-    if wish.cache and record.sha256 and file.is_file():
+    if wish.cache and not tried and record.sha256 and file.is_file():
         put(wish.cache, file, record.sha256, view)
 
 
@@ -303,9 +318,17 @@ def _compare(file: Path, checksum: str, view: View) -> None:
 
 
 def without_secrets(text: str) -> str:
-    """Give an address or what was meant as one without user, password and query."""
+    """Give an address or what was meant as one without user, password and query.
+
+    Examples
+    --------
+    >>> without_secrets("https://me:pass/word@example.org/a.zip?token=1")
+    'https://example.org/a.zip'
+    >>> without_secrets("me:secret@example.org/a.zip"), without_secrets("dogscats")
+    ('example.org/a.zip', 'dogscats')
+    """
     if not _is_url(text):
-        return re.sub(r"(:/+)[^/]*@", r"\1", text)
+        return re.sub(r"^[^@]*:[^@]*@", "", text)
     return shown(text) if address(text) else re.sub(r"://.*@", "://", text.split("?")[0])
 
 

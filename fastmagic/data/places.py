@@ -25,6 +25,11 @@ from fastmagic.data.sets import S3
 from fastmagic.data.web.address import fingerprint
 from fastmagic.progress import View
 
+LONGEST_STEM = 100
+"""Characters of a folder's name: with marks and suffixes it stays below the 255 bytes of a name."""
+
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, RecursionError)
+
 
 @dataclass(frozen=True)
 class Record:
@@ -52,6 +57,12 @@ class Record:
     def is_ours(self) -> bool:
         """Whether what lies in the folder was unpacked by this package."""
         return bool(self.archive)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is of the types that were written, and names a file in its own folder."""
+        types = (type(getattr(self, one.name)) is type(one.default) for one in fields(self))
+        return all(types) and self.archive == Path(self.archive).name
 
 
 @dataclass(frozen=True)
@@ -88,8 +99,9 @@ class Place:
         """What is written down of the folder that is there; empty where nothing is."""
         try:
             known = json.loads(self.record.read_text("utf-8"))
-            return Record(*(known[field.name] for field in fields(Record)))
-        except (OSError, ValueError, KeyError, TypeError):
+            record = Record(*(known[field.name] for field in fields(Record)))
+            return record if record.is_sound else Record()
+        except _DAMAGED:
             return Record()
 
     def remember(self, record: Record) -> None:
@@ -115,7 +127,7 @@ def unpacked(env: Mapping[str, str] | None = None) -> tuple[tuple[Path, Record],
         place = Place(Path(), Path(), "", file, Path())
         try:
             folder = Path(str(json.loads(file.read_text("utf-8"))["folder"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except _DAMAGED:
             continue
         if folder.is_dir():
             found.append((folder, place.recorded))
@@ -149,10 +161,13 @@ def for_url(url: str, dest: Path | None, env: Mapping[str, str] | None, *, name:
     archives, origin = platforms.archive_folder(env), fingerprint(url)
     name = name or unquote(urlsplit(url).path).rsplit("/", 1)[-1]
     stem, suffix = split_name(re.sub(r"[^\w. -]+", "_", name).strip(" .") or "data")
+    stem = stem[:LONGEST_STEM]
     root = dest or platforms.data_folder(env)
     if url.startswith(S3):  # fastai's archives have names of their own: as `untar_data` has it
         archive, folder = archives / f"{stem}{suffix}", root / stem
-        return Place(folder, archive, origin, _record(folder, env), archives / f"{name}.lock")
+        return Place(
+            folder, archive, origin, _record(folder, env), archives / f"{stem}{suffix}.lock"
+        )
     folder = _own_or_free(root, stem, origin, env)
     archive = archives / f"{stem}-{_mark(origin)}{suffix}"
     lock = archives / f"{folder.name}.lock"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from packaging.utils import canonicalize_name
 
-from fastmagic import progress
+from fastmagic import platforms, progress
 from fastmagic.environment import inventory, verify
 from fastmagic.environment.act import (
     install,
@@ -150,7 +150,7 @@ def _source(index_url: str | None, find_links: str | Path | None) -> Source:
         )
     links = None if find_links is None else str(find_links)
     if links and "://" not in links:
-        folder = Path(links).expanduser()
+        folder = platforms.expanded(links)
         if not folder.exists():
             raise BadInput(f"There is no folder {folder}.", "Check the path after --find-links.")
         links = str(folder)

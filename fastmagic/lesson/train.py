@@ -113,7 +113,7 @@ def train_lesson1(
     >>> result.learn.predict("cat.png")  # doctest: +SKIP
     """
     started = time.perf_counter()
-    source = str(data.expanduser().absolute()) if isinstance(data, Path) else data
+    source = str(platforms.expanded(data).absolute()) if isinstance(data, Path) else data
     own_body = not cells.is_empty(code)
     asked = {
         "recipe": recipe,
@@ -226,7 +226,7 @@ def _claim(lesson: Lesson, name: str | None, folder: str | Path | None, fresh: b
     identity = runs.identity_of(
         {"body": lesson.cell.source, "settings": settings.to_dict(), "pictures": pictures}
     )
-    root = Path(folder).expanduser() if folder else platforms.runs_folder(platforms.where())
+    root = platforms.expanded(folder) if folder else platforms.runs_folder(platforms.where())
     stem = f"{Path(settings.data).stem or 'data'}-{settings.recipe}"
     run = runs.claim(root.absolute(), identity, name=name, stem=stem, fresh=fresh)
     if run.note:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from fastmagic.data.get import get_data
 from fastmagic.data.web.address import address, fingerprint, host, shown
+from fastmagic.errors import FastMagicError
 
 SECRET = "https://me:geheim@example.org:8443/data/cats.zip?token=geheim#geheim"
 
@@ -23,3 +25,23 @@ def test_two_addresses_have_two_fingerprints() -> None:
 def test_what_is_no_address(text: str) -> None:
     assert address(text) is None
     assert shown(text) == "the address"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "http://me:sEc/ret@127.0.0.1:1/a.zip",
+        "me:sEcret@127.0.0.1/a.zip",
+        "http//me:sEcret@127.0.0.1/a.zip",
+        "https:me:sEcret@127.0.0.1/a.zip",
+    ],
+)
+def test_a_mistyped_address_does_not_give_its_password_away(typed):
+    with pytest.raises(FastMagicError) as caught:
+        get_data(typed)
+    assert "sEc" not in str(caught.value)
+
+
+def test_the_same_place_is_the_same_whatever_its_fragment_and_case():
+    one = fingerprint("http://example.org/a.zip")
+    assert fingerprint("HTTP://example.org/a.zip#top") == one

@@ -14,6 +14,7 @@ import pytest
 import fastmagic
 from fastmagic.data import cache
 from fastmagic.data.get import get_data, list_data
+from fastmagic.data.web.room import Disk
 from fastmagic.errors import ArchiveError
 from fastmagic.progress import View
 
@@ -193,7 +194,7 @@ def test_a_drive_that_is_not_mounted_does_not_fail_the_call(
     view = View()
     drive, env = tmp_path / "content" / "drive", machine(tmp_path)
     get_data(server.url("a.zip"), cache=drive, env=env, show=view)
-    assert "could not be kept" in said(view)
+    assert said(view).count("could not be kept") == 1
 
 
 def test_the_list_says_what_is_kept(tmp_path: Path) -> None:
@@ -201,3 +202,10 @@ def test_the_list_says_what_is_kept(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x")
     listed = list_data(machine(tmp_path / "home"), cache=tmp_path)
     assert [one.name for one in listed.sets if one.where == "cache"] == ["dogscats"]
+
+
+def test_what_does_not_fit_is_not_begun(archive: Path, tmp_path: Path) -> None:
+    view = View()
+    assert not cache.put(tmp_path / "drive", archive, HASH, view, lambda _: Disk(1, 1_000_000))
+    assert "1.4 MB are needed, 1 MB are free" in said(view).replace("1.0 MB", "1 MB")
+    assert list((tmp_path / "drive").iterdir()) == []

@@ -18,6 +18,8 @@ import pytest
 
 import fastmagic
 from fastmagic.data.get import get_data, list_data
+from fastmagic.data.places import for_url
+from fastmagic.data.sets import S3
 from fastmagic.errors import (
     ArchiveError,
     BadInput,
@@ -350,3 +352,70 @@ def test_real_photographs_from_a_server(server: FileServer, home: Path) -> None:
     server.files["photos.zip"] = Path(copy).read_bytes()
     card = fastmagic.data_card(get_data(server.url("photos.zip")))
     assert card.kind == "train/valid folders" and not card.unreadable and card.valid > 0
+
+
+def test_half_an_archive_that_lay_there_is_fetched_anew_at_once(
+    server: FileServer, home: Path
+) -> None:
+    server.files["dogscats.tgz"] = tgz_bytes("dogscats", LESSON_NAMES)
+    (home / "archive").mkdir(parents=True)
+    half = home / "archive" / "dogscats.tgz"
+    half.write_bytes(server.files["dogscats.tgz"][:900])
+    view = Watching()
+    env = {"FASTAI_HOME": str(home), "FASTMAGIC_CATALOGUE": server.url().rstrip("/")}
+    path = get_data("dogscats", env=env, show=view)
+    assert len(list(path.rglob("*.jpg"))) == 16
+    assert any("fetching it anew" in note for note in view.notes)
+    assert half.with_name("dogscats.tgz.refused").stat().st_size == 900
+
+
+@pytest.mark.parametrize("source", [None, 5, b"x", "a\0b", "\ud800", "http://h/\udc80.zip"])
+def test_what_is_no_source_is_said(source: object) -> None:
+    with pytest.raises(BadInput):
+        get_data(source)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"checksum": 5}, {"dest": "a\0b"}, {"dest": 5}, {"cache": b"x"}, {"label_pattern": 1}],
+)
+def test_what_is_no_option_is_said(more: dict[str, object]) -> None:
+    with pytest.raises(BadInput, match=next(iter(more))):
+        get_data("sample", **more)  # type: ignore[arg-type]
+
+
+def test_a_nul_or_a_long_name_in_an_address_makes_a_usable_folder(
+    server: FileServer, home: Path
+) -> None:
+    long = "x" * 240 + ".zip"
+    server.files[long] = zip_bytes()
+    assert get_data(server.url(long)) == home / "data" / ("x" * 100)
+    place = for_url(f"{S3}imageclas/a%00b.tgz", None, {"FASTAI_HOME": str(home)})
+    assert place.lock.name == "a_b.tgz.lock"
+
+
+def test_a_path_that_is_too_long_gets_advice_for_reading() -> None:
+    with pytest.raises(DataError) as caught:
+        get_data("/" + "x" * 300)
+    assert caught.value.next_step == "Check the path and who may read it."
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("in the way")
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(zip_bytes())
+    with pytest.raises(DataError) as caught:
+        get_data(archive, dest=tmp_path / "out", env={"FASTAI_HOME": str(tmp_path / "home")})
+    assert caught.value.next_step == "Set FASTAI_HOME to a folder that can be written."
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="permissions do not stop root"
+)
+def test_an_archive_that_may_not_be_read_gets_advice_for_reading(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(zip_bytes())
+    archive.chmod(0)
+    with pytest.raises(DataError) as caught:
+        get_data(archive, checksum="md5:" + "0" * 32)
+    assert caught.value.next_step == "Check the path and who may read it."

@@ -16,6 +16,7 @@ import pytest
 
 import fastmagic
 from fastmagic.data.get import get_data, list_data
+from fastmagic.data.places import Record
 from fastmagic.errors import ArchiveError, BadInput, DownloadError, FastMagicError, PicturesError
 from fastmagic.progress import View
 
@@ -136,7 +137,12 @@ def test_a_record_that_is_damaged_is_as_none(server: FileServer, home: Path) -> 
     server.files["a.zip"] = zip_bytes()
     path = get_data(server.url("a.zip"))
     [record] = (home / "archive" / "fastmagic").glob("origin-*.json")
-    for text in ("", "[]", '{"folder": 1}', "\x00"):
+    whole = json.loads(record.read_text())
+    for wrong in ({"archive": 5}, {"archive": "../a"}, {"sha256": []}, {"archive_bytes": "x"}):
+        record.write_text(json.dumps({**whole, **wrong}))
+        [(_, known)] = list_data().unpacked
+        assert known == Record()
+    for text in ("", "[]", '{"folder": 1}', "\x00", "[" * 100_000):
         record.write_text(text)
         assert list_data().unpacked == ()
         assert get_data(path) == path

@@ -88,7 +88,20 @@ def test_after_a_power_cut_only_what_the_disk_had_counts(archive: Path) -> None:
     assert Partial(archive, "tuesday").version == VERSION
 
 
-@pytest.mark.parametrize("record", ["", "{", "[]", '{"source": 1}', '"x"'])
+DAMAGED = [
+    "",
+    "{",
+    "[]",
+    '{"source": 1}',
+    '"x"',
+    "[" * 100_000,
+    '{"source": "here", "etag": 5, "modified": "", "total": 9}',
+    '{"source": "here", "etag": "", "modified": "", "total": "9"}',
+    '{"source": "here", "etag": "", "modified": "", "total": 9, "synced": Infinity}',
+]
+
+
+@pytest.mark.parametrize("record", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_record_that_cannot_be_read_is_none(archive: Path, record: str) -> None:
     with_pieces(archive, (0, 1000))
     archive.with_name("a.zip.part.json").write_text(record)

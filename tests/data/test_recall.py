@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -99,3 +100,15 @@ def test_an_answer_of_another_fingerprint_is_not_given(tmp_path: Path) -> None:
     recall.keep("one", {"a": 1})
     assert recall.find("one") == {"a": 1} and recall.find("two") is None
     assert Recall(tmp_path, tmp_path / "set", "else").find("one") is None
+
+
+@pytest.mark.parametrize("wrong", [{"smallest": []}, {"kind": None, "rejected": 5}, "deep"])
+def test_a_damaged_card_is_made_again(folder: Path, tmp_path: Path, wrong: object) -> None:
+    first = look(folder, memory=tmp_path / "m")
+    [file] = (tmp_path / "m").glob("card-*.json")
+    if isinstance(wrong, dict):
+        kept = json.loads(file.read_text())
+        file.write_text(json.dumps({**kept, "answer": {**kept["answer"], **wrong}}))
+    else:
+        file.write_text("[" * 100_000)
+    assert look(folder, memory=tmp_path / "m") == first

@@ -41,3 +41,12 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path, fill: Callable[..
     except OSError:
         pytest.skip("no links may be made here")
     assert [one.parts for one in tree.pictures_below(tmp_path / "set")] == [("cats", "a.jpg")]
+
+
+def test_a_link_that_leads_to_itself_is_left_out(tmp_path):
+    (tmp_path / "cat.1.jpg").touch()
+    (tmp_path / "cat.2.jpg").symlink_to(tmp_path / "cat.2.jpg")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert [found.parts for found in tree.pictures_below(tmp_path)] == [("cat.1.jpg",)]
+    assert tree.own_pictures(tmp_path) == ["cat.1.jpg"]
+    assert tree.subfolders(tmp_path) == []

@@ -265,7 +265,7 @@ def look(
     recall = Recall(memory, folder, label_pattern, str(unpacked or ""))
     before = tree.snapshot(folder)
     fingerprint = tree.fingerprint(before)
-    with suppress(KeyError, TypeError, ValueError):  # damaged: it is made again
+    with suppress(LookupError, TypeError, ValueError, AttributeError):  # damaged: it is made again
         if known := recall.find(fingerprint):
             return _restored(known)
     found = survey(path, label_pattern=label_pattern, view=view, memory=memory, unpacked=unpacked)

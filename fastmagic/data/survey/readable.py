@@ -87,6 +87,11 @@ class Look(NamedTuple):
         return self.size != UNREADABLE
 
 
+# Decoded whole, 100 million pixels take 300 MB, and several pictures are decoded at once; JPEG
+# alone is decoded at an eighth of its size.
+MOST_PIXELS = 100_000_000
+
+
 def check(root: Path, files: Sequence[Found], view: View, memory: Path) -> dict[Path, Look]:
     """Look at each picture that is new or has changed, and recall the others.
 
@@ -175,6 +180,8 @@ def look_at(file: Path) -> Look:
         with Image.open(io.BytesIO(data)) as image:
             size = image.size
             kinds = _odd(image, file.suffix.lower())
+            if image.format != "JPEG" and size[0] * size[1] > MOST_PIXELS:
+                return Look(UNREADABLE, (TOO_LARGE,), digest)
             image.draft(None, (max(1, size[0] // 8), max(1, size[1] // 8)))
             image.load()
             return Look(size, kinds, digest)

@@ -41,7 +41,7 @@ class Recall:
             kept = json.loads(self._file.read_text("utf-8"))
             same = kept["version"] == VERSION and kept["fingerprint"] == fingerprint
             return dict(kept["answer"]) if same else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
 
     def keep(self, fingerprint: str, answer: dict[str, Any]) -> None:

@@ -6,9 +6,10 @@ macOS adds to archives (`__MACOSX`, `._cat.jpg`) are not there, as far as this p
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,13 +66,13 @@ def _suffix(name: str) -> str:
 def subfolders(folder: Path) -> list[str]:
     """Name the folders in a folder, sorted."""
     with os.scandir(folder) as entries:
-        return sorted(one.name for one in entries if not is_junk(one.name) and one.is_dir())
+        return sorted(one.name for one in entries if not is_junk(one.name) and _is(one.is_dir))
 
 
 def own_pictures(folder: Path) -> list[str]:
     """Name the pictures that lie directly in a folder, sorted."""
     with os.scandir(folder) as entries:
-        return sorted(one.name for one in entries if is_picture(one.name) and one.is_file())
+        return sorted(one.name for one in entries if is_picture(one.name) and _is(one.is_file))
 
 
 def has_pictures(folder: Path) -> bool:
@@ -106,16 +107,26 @@ def fingerprint(seen: list[Seen]) -> str:
     return hashlib.sha256(repr(seen).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _is(ask: Callable[[], bool]) -> bool:
+    """Ask what an entry is; a link that leads to itself is nothing, like one that leads nowhere."""
+    try:
+        return ask()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
+
+
 def _walk(folder: str, parts: tuple[str, ...]) -> Iterator[Seen]:
     with os.scandir(folder) as entries:
         for one in entries:
             name = one.name
             if name[0] == "." or name == "__MACOSX":
                 continue
-            if one.is_dir():
+            if _is(one.is_dir):
                 if not (one.is_symlink() and _leads_back(Path(one.path))):
                     yield from _walk(one.path, (*parts, name))
-            elif _suffix(name) in SUFFIXES and one.is_file():
+            elif _suffix(name) in SUFFIXES and _is(one.is_file):
                 known = one.stat()
                 yield (*parts, name), known.st_size, known.st_mtime_ns
 

@@ -29,10 +29,13 @@ def address(url: str) -> SplitResult | None:
     '/a.zip'
     >>> address("http://[broken/a.zip") is None, address("ftp://example.org/a.zip") is None
     (True, True)
+    >>> address("http://me:pass/word@example.org/a.zip") is None
+    True
     """
     try:
         parts = urlsplit(url)
         usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
+        parts.port  # noqa: B018 - raises where it is no number, as in http://me:pass/word@host
     except ValueError:
         return None
     return parts if usable else None
@@ -40,7 +43,10 @@ def address(url: str) -> SplitResult | None:
 
 def fingerprint(url: str) -> str:
     """Give what tells an address from others, with no secret in it, to be kept in files."""
-    return f"{shown(url)} {hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    parts = address(url)
+    if parts:  # the part after # is never sent, and scheme and host have no case
+        url = parts._replace(scheme=parts.scheme.lower(), fragment="").geturl()
+    return f"{shown(url)} {hashlib.sha256(url.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
 def host(url: str) -> str:

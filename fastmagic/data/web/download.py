@@ -7,6 +7,7 @@ something. What it stands on:
     retry      when again, and after how long       server     one address, and its failures
     partial    what is there, and its record        fetch      one try
     verify     hashes, made as the bytes arrive     parallel   several connections, if that helps
+    refused    what came with another checksum      room       do archive and contents fit
 
 The caller holds the lock of the data set (`places.py`): two downloads to one archive at the same
 time are not for here.
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmagic import faces
+from fastmagic.data.web import refused
 from fastmagic.data.web.address import fingerprint, shown
 from fastmagic.data.web.fetch import Fetch, Wanted
 from fastmagic.data.web.parallel import Ramp
@@ -76,6 +78,7 @@ def download(
     checksum: str = "",
     expected: int = 0,
     size: int = 0,
+    contents: Path | None = None,
     mirrors: Sequence[str] = (),
     hashes: Sequence[str] = (),
     view: View | None = None,
@@ -101,6 +104,8 @@ def download(
         The size in bytes that was recorded for it; said where it differs, and not insisted on.
     size
         The size in bytes that it must have; 0 where that is not known.
+    contents
+        The folder into which it will be unpacked, for which there has to be room too; or None.
     mirrors
         Other addresses of the same file, tried in this order when the first one has failed.
     hashes
@@ -137,7 +142,8 @@ def download(
         On Ctrl-C; what has arrived is kept.
     """
     urls = tuple(dict.fromkeys((url, *mirrors)))
-    wanted = Wanted(checksum, expected, size, tuple(fingerprint(one) for one in urls))
+    sources = tuple(fingerprint(one) for one in urls)
+    wanted = Wanted(checksum, expected, size, sources, contents)
     world = _World(session, sleep, dice, clock, now, patience or Patience(), ramp or Ramp())
     job = _Job(archive, wanted, hashes, view or View(), world)
     try:
@@ -177,7 +183,7 @@ class _Job:
     def already(self) -> Fetched | None:
         """Give the archive that lies there, if it is the one that is wanted."""
         if not self._archive.is_file():
-            return None
+            return self._put_back()
         size, made = self._archive.stat().st_size, dict[str, str]()
         if self._wanted.size not in (0, size):
             self._view.note(f"{self._archive} has another size than is wanted: fetching it anew.")
@@ -191,6 +197,24 @@ class _Job:
                 return None
         self._partial.drop()
         return Fetched(self._archive, made.get("sha256", ""), size, hashes=made)
+
+    def _put_back(self) -> Fetched | None:
+        """Give what an earlier call put aside for its checksum, if it is what is wanted now."""
+        sha256, source = refused.remembered(self._archive)
+        if not sha256 or not (self._digits or source in self._wanted.sources):
+            return None
+        file = refused.aside(self._archive)
+        size = file.stat().st_size
+        self._digest.catch_up(file, size, self._comparing)
+        right = self._is_right() and self._digest.hex() == sha256
+        made = self._digest.all_hex()
+        self._digest.restart()
+        if not right or self._wanted.size not in (0, size):
+            return None
+        refused.put_back(self._archive)
+        self._partial.drop()
+        self._view.note(f"{self._archive.name} is the file that an earlier call had put aside.")
+        return Fetched(self._archive, sha256, size, hashes=made)
 
     def run(self, urls: Sequence[str]) -> Fetched:
         """Try one address after the other; the one that the partial file came from goes first."""
@@ -239,6 +263,7 @@ class _Job:
         self._compare(server.url)
         size, made = self._partial.have, self._digest.all_hex()
         self._partial.finish()
+        refused.forget(self._archive)
         return Fetched(self._archive, made["sha256"], size, shown(server.url), version.etag, made)
 
     def _persist(self, server: Server) -> Fetch:
@@ -280,16 +305,20 @@ class _Job:
     def _compare(self, url: str) -> None:
         """Keep nothing that is not what is known of the file."""
         name, have = self._archive.name, self._partial.have
-        what = ""
-        if not self._is_right():
-            what = f"{name} from {shown(url)} arrived with another checksum than "
-            what += f"{self._wanted.checksum}."
-        elif self._wanted.size not in (0, have):
+        if self._wanted.size not in (0, have):
+            self._partial.drop()
             what = f"{name} from {shown(url)} arrived with {have:,} bytes, not "
             what += f"{self._wanted.size:,}."
-        if what:
+            raise DownloadError(what, "It was not kept. Check the address.")
+        if not self._is_right():
+            found = f"{self._algorithm}:{self._digest.hex(self._algorithm)}"
+            sha256 = self._digest.hex()
+            file = refused.keep(self._partial.part, self._archive, sha256, fingerprint(url))
             self._partial.drop()
-            raise DownloadError(what, "It was not kept. Check the address and the checksum.")
+            what = f"{name} from {shown(url)} arrived with another checksum than "
+            what += f"{self._wanted.checksum}: it is {found}."
+            step = f"Check the address and the checksum. It was put aside as {file}: with the "
+            raise DownloadError(what, f"{step}checksum that fits, or none, it is used.")
 
     def _given_up(self, trouble: TryAgain) -> DownloadError:
         kept = self._partial.kept
@@ -327,4 +356,4 @@ def _not_written(archive: Path, error: OSError) -> DataError:
         return DataError(msg, f"Make room at {archive.parent}, then run it again.")
     where = f" ({error.filename})" if error.filename else ""
     msg = f"{archive.name} could not be written: {error.strerror or error}{where}."
-    return DataError(msg, f"Check {archive.parent}, or choose another folder with --dest DIR.")
+    return DataError(msg, f"Check {archive.parent}, or set FASTAI_HOME to another folder.")

@@ -6,8 +6,8 @@ the new one instead of an end that does not fit.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from fastmagic import faces
@@ -16,9 +16,10 @@ from fastmagic.data.web.answer import Changed, DoesNotFit, check_part, version_o
 from fastmagic.data.web.parallel import Crew, Ramp
 from fastmagic.data.web.partial import Partial, write_all
 from fastmagic.data.web.retry import TryAgain
+from fastmagic.data.web.room import check_room
 from fastmagic.data.web.server import Server
 from fastmagic.data.web.verify import Digest, is_page, is_text
-from fastmagic.errors import DataError, DownloadError
+from fastmagic.errors import DownloadError
 from fastmagic.progress import View
 
 HEAD = 512
@@ -39,12 +40,15 @@ class Wanted:
         The bytes that it must have; 0 where that is not known.
     sources
         The fingerprints of all its addresses.
+    contents
+        The folder into which it will be unpacked, for which there has to be room too; or None.
     """
 
     checksum: str = ""
     expected: int = 0
     size: int = 0
     sources: tuple[str, ...] = ()
+    contents: Path | None = None
 
 
 class Fetch:
@@ -206,7 +210,9 @@ class Fetch:
     def _append(self, answer: Any, start: int, end: int | None) -> bool:
         """Add the body; True where it is the end of a file whose size nobody had said."""
         partial = self._partial
-        self._check_room((partial.total or 0) - start)
+        total = partial.total or 0
+        missing = max(0, total - partial.kept)
+        check_room(partial.archive, missing, total, self._wanted.contents)
         crew = Crew(self._server, partial, self._digest, self._ramp, self._view)
         crew.able = crew.able and self._takes_ranges(answer)
         with crew:
@@ -253,14 +259,6 @@ class Fetch:
         if have != total:
             raise TryAgain(f"The connection ended after {faces.size(have)}.")
         return True
-
-    def _check_room(self, missing: int) -> None:
-        folder = self._partial.part.parent
-        free = shutil.disk_usage(folder).free
-        if missing > free:
-            needs = f"{self._partial.name} needs {faces.size(missing)} more"
-            msg = f"{needs}, and {faces.size(free)} are free."
-            raise DataError(msg, f"Free some space on the disk of {folder}.")
 
     def _check_head(self) -> None:
         """Refuse a text: it is a page or a message about the file, with status 200."""

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from fastmagic.data.web.verify import BLOCK, Digest
 
@@ -98,7 +98,7 @@ class Partial:
         self.part = archive.with_name(f"{archive.name}.part")
         self._record = archive.with_name(f"{archive.name}.part.json")
         self._ahead = f"{archive.name}.part.@"
-        self._archive = archive
+        self.archive = archive
         self._boot = boot_id() if boot is None else boot
         self._clock, self._last_sync = clock, clock()
         self._synced = 0
@@ -207,7 +207,7 @@ class Partial:
         if self._synced:  # it took long: a moment more, and a machine that goes down loses nothing
             with self.part.open("r+b", buffering=0) as file:
                 os.fsync(file.fileno())
-        self.part.replace(self._archive)
+        self.part.replace(self.archive)
         self.drop()
 
     def drop(self) -> None:
@@ -236,11 +236,12 @@ class Partial:
     def _load(self) -> None:
         try:
             record = json.loads(self._record.read_text("utf-8"))
-            known = {one.name: record[one.name] for one in fields(Version)}
-            self.version = Version(**known)
-            self._synced = int(record.get("synced", 0))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            version, synced = _version(record), max(0, int(record.get("synced", 0)))
+        except (OSError, ValueError, TypeError, LookupError, AttributeError):
             return
+        except (OverflowError, RecursionError):  # of numbers and brackets that nobody wrote
+            return
+        self.version, self._synced = version, synced
         boot = record.get("boot", "")
         if boot and self._boot and boot != self._boot:
             self._only_synced()
@@ -252,6 +253,18 @@ class Partial:
         for piece in self.pieces():
             piece.file.unlink()
         self._save()
+
+
+def _version(record: dict[str, Any]) -> Version:
+    """Read a version from its record; TypeError where it is damaged."""
+    known = Version(**{one.name: record[one.name] for one in fields(Version)})
+    texts = (known.source, known.etag, known.modified)
+    if not all(isinstance(text, str) for text in texts) or type(known.total) not in (
+        int,
+        type(None),
+    ):
+        raise TypeError("damaged")
+    return known
 
 
 def boot_id() -> str:
