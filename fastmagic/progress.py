@@ -53,9 +53,11 @@ class View:
         self.table_name = ""
         self._clock = clock
         self._bar: tuple[str, float, float | None, str] | None = None
+        self._bar_note = ""
         self._bar_since = 0.0
         self._bar_label = ""
         self._bar_from = 0.0
+        self._curve: tuple[str, Sequence[float]] | None = None
         self._drawn = float("-inf")
 
     def note(self, text: str) -> None:
@@ -63,13 +65,34 @@ class View:
         self.notes.append(text)
         self._note(text)
 
-    def bar(self, label: str, done: float, total: float | None = None, unit: str = "") -> None:
-        """Move the one moving line; drawn at most five times a second."""
+    def bar(
+        self,
+        label: str,
+        done: float,
+        total: float | None = None,
+        unit: str = "",
+        note: str = "",
+    ) -> None:
+        """Move the one moving line; drawn at most five times a second.
+
+        Parameters
+        ----------
+        label
+            What is being done; another label begins another bar.
+        done, total
+            How much of it is done, and of how much; None where that is not known.
+        unit
+            Of both; `B` for bytes.
+        note
+            What stands beside the bar, parted by commas; where there is no room for all of it, the
+            last parts are left out.
+        """
         now = self._clock()
         if label != self._bar_label:
             self._bar_label, self._bar_since, self._drawn = label, now, float("-inf")
             self._bar_from = done  # what was there before does not count for the rate
         self._bar = (label, done, total, unit)
+        self._bar_note = note
         if now - self._drawn >= self._pause():
             self._drawn = now
             self._draw_bar()
@@ -92,6 +115,18 @@ class View:
         if now - self._drawn >= self._pause():
             self._drawn = now
             self._live(face)
+
+    def curve(self, label: str, values: Sequence[float]) -> None:
+        """Show a curve in a notebook, such as the loss of each step; drawn with the bar.
+
+        Parameters
+        ----------
+        label
+            What it is of.
+        values
+            All of its values so far, in order; the sequence may go on growing.
+        """
+        self._curve = (label, values)
 
     def finish(self, face: Face) -> None:
         """End with the result: from here on nothing of the progress is left."""
@@ -166,9 +201,20 @@ class NestedView(View):
         """Say the line in the outer view."""
         self._outer.note(text)
 
-    def bar(self, label: str, done: float, total: float | None = None, unit: str = "") -> None:
+    def bar(
+        self,
+        label: str,
+        done: float,
+        total: float | None = None,
+        unit: str = "",
+        note: str = "",
+    ) -> None:
         """Move the outer view's line."""
-        self._outer.bar(label, done, total, unit)
+        self._outer.bar(label, done, total, unit, note)
+
+    def curve(self, label: str, values: Sequence[float]) -> None:
+        """Show the curve in the outer view."""
+        self._outer.curve(label, values)
 
     def clear_bar(self) -> None:
         """Take the outer view's line away."""

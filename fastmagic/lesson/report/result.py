@@ -1,9 +1,7 @@
-"""What a run of the lesson gave: the result, its face, and the files in the run's folder."""
+"""The result of a run of the lesson, and its face."""
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +14,10 @@ from fastmagic.gpu.monitor import MonitorSummary
 from fastmagic.guard.incidents import Incident
 from fastmagic.guard.stages import Stage, to_plain
 from fastmagic.lesson.loading import Loading
-from fastmagic.lesson.runs import write_json
+from fastmagic.lesson.report.curves import Curves
+from fastmagic.lesson.report.judged import Judged
+from fastmagic.lesson.report.plain import without_nan
+from fastmagic.lesson.report.tables import epochs_table, stages_table
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,20 @@ class TrainResult(Shown):
         What GPUs and host did meanwhile; its samples are in the folder's `monitor.csv`.
     loading
         How much of the fits' time went into waiting for pictures; None where nothing was fitted.
+    judged
+        What the final weights said of each validation picture; None where that is not known.
+        `to_dict()` has the confusion matrix and the pictures that the report shows.
+    curves
+        Loss and rate in every training step; in the folder's `curves.csv`, not in `to_dict()`.
+    reference
+        The lowest and the highest accuracy, 0 to 1, that the lesson's own published runs reached on
+        this data set with test-time augmentation; None where there are none.
+    validation_pictures
+        How many pictures the accuracies were counted on; None where that is not known.
+    forecast
+        What was said before the start; an object whose `sentences()` are plain lines, or None.
+    choices
+        What was chosen for the person, and why: `precision`, say.
     chart
         A PNG of the monitor's samples; None where there were too few. Not part of `to_dict()`.
     learn, dls
@@ -80,6 +95,12 @@ class TrainResult(Shown):
     model: Path | None
     monitor: MonitorSummary | None = None
     loading: Loading | None = None
+    judged: Judged | None = field(default=None, repr=False, compare=False)
+    curves: Curves | None = field(default=None, repr=False, compare=False)
+    reference: tuple[float, float] | None = None
+    validation_pictures: int | None = None
+    forecast: Any = field(default=None, compare=False)
+    choices: Mapping[str, str] = field(default_factory=dict)
     chart: bytes | None = field(default=None, repr=False, compare=False)
     learn: Any = field(default=None, repr=False, compare=False)
     dls: Any = field(default=None, repr=False, compare=False)
@@ -88,6 +109,7 @@ class TrainResult(Shown):
         """Give the result as plain data: what `result.json` holds."""
         plain = super().to_dict()
         plain["stages"] = [to_plain(stage) for stage in self.stages]
+        plain["judged"] = None if self.judged is None else self.judged.to_dict()
         return dict(without_nan(plain))
 
     def face(self) -> Face:
@@ -127,80 +149,3 @@ class TrainResult(Shown):
         took = faces.duration(self.seconds)
         done = {"finished": "Finished", "stopped": "Stopped", "failed": "Failed"}[self.status]
         return f"{done}: {reached}, in {took} on {self.device.upper()}."
-
-
-def stages_table(stages: tuple[Stage, ...]) -> faces.Table:
-    """Set one row a call of `fit`."""
-    layers = {"head": "head only", "all": "whole network", "some": "some layers"}
-    return faces.table(
-        ("fit", "trained", "epochs", "accuracy", "time"),
-        [
-            (
-                stage.number,
-                layers[stage.layers],
-                f"{len(stage.epochs)} of {stage.epochs_planned}",
-                faces.percent(stage.accuracy),
-                faces.duration(stage.seconds) + (" (some before a restart)" * stage.resumed),
-            )
-            for stage in stages
-        ],
-    )
-
-
-def epochs_table(stages: tuple[Stage, ...]) -> faces.Table:
-    """Set one row an epoch, with fastai's own columns; a live view may have shown it already."""
-    names = _columns(stages)
-    return faces.table(
-        ("fit", "epoch", *names, "seconds"),
-        [
-            (
-                stage.number,
-                epoch.epoch,
-                *(_number(epoch.values.get(name)) for name in names),
-                f"{epoch.seconds:.1f}",
-            )
-            for stage in stages
-            for epoch in stage.epochs
-        ],
-        name="epochs",
-    )
-
-
-def write(result: TrainResult) -> None:
-    """Keep a result in its folder as `result.json` and `history.csv`."""
-    write_json(result.folder / "result.json", result.to_dict())
-    names = [name for name in _columns(result.stages) if name != "accuracy"]
-    with (result.folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("stage", "epoch", *names, "accuracy", "seconds"))
-        for stage in result.stages:
-            for epoch in stage.epochs:
-                cells = ["" if (v := epoch.values.get(n)) is None else v for n in names]
-                share = "" if epoch.accuracy is None else epoch.accuracy
-                writer.writerow((stage.number, epoch.epoch, *cells, share, round(epoch.seconds, 3)))
-
-
-def without_nan(value: Any) -> Any:
-    """Replace what JSON has no word for, such as the loss of a network that diverged, by null.
-
-    Examples
-    --------
-    >>> without_nan({"valid_loss": float("nan"), "accuracy": 0.5})
-    {'valid_loss': None, 'accuracy': 0.5}
-    """
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [without_nan(item) for item in value]
-    return value
-
-
-def _columns(stages: tuple[Stage, ...]) -> list[str]:
-    names = (name for stage in stages for epoch in stage.epochs for name in epoch.values)
-    return list(dict.fromkeys(names))
-
-
-def _number(value: float | None) -> str | None:
-    return None if value is None else f"{value:.4f}"
