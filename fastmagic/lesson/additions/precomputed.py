@@ -1,0 +1,166 @@
+"""Train the head of a frozen network on features that are computed once.
+
+A frozen body gives the same features for the same picture in every epoch. So they are computed
+once, without augmentation, and the head trains on them: an epoch takes a second or so instead of
+a pass of all pictures through the network. fastai 0.7 had this as `precompute=True`.
+"""
+
+import tempfile
+from collections import OrderedDict
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from fastai.data.core import DataLoaders, TfmdDL
+from fastai.layers import AdaptiveConcatPool2d
+from fastai.torch_core import norm_bias_params
+from fastcore.foundation import L
+from torch import nn
+
+POOLS = (AdaptiveConcatPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+
+
+@contextmanager
+def precomputed(learn):  # type: ignore[no-untyped-def]  # a generator, as fastai's own are written
+    """Within the block, `learn` is the head alone, and its pictures are the frozen body's features.
+
+    with learn.precomputed():
+        learn.fit(2, 1e-2)
+
+    The pictures are not augmented, and the body's batch norms keep their running averages, as in
+    fastai 0.7. Afterwards `learn` is the whole network again, with the trained head and a new
+    optimizer. `learn.save`, `learn.export` and predictions belong after the block, not in it.
+    """
+    body, head = body_and_head(learn)
+    network, loaders, splitter, optimizer = learn.model, learn.dls, learn.splitter, learn.opt
+    frozen_to = optimizer.frozen_idx if optimizer is not None else 0
+    groups = parameter_groups(learn)
+    needs_gradient = [(p, p.requires_grad) for p in network.parameters()]
+    pool, rest = split_off_pool(head)
+    with tempfile.TemporaryFile() as train_file, tempfile.TemporaryFile() as valid_file:
+        look = partial(features_of, nn.Sequential(body, pool), half_precision_of(learn))
+        train = look(loaders.train, train_file)
+        valid = look(loaders.valid, valid_file)
+        try:
+            # The names stay as in the whole network ("1.2.weight"), so weights can be exchanged.
+            learn.model = nn.Sequential(OrderedDict(zip("01", (nn.Identity(), rest), strict=True)))
+            learn.dls = DataLoaders(train, valid, path=loaders.path, device=loaders.train.device)
+            # As many groups as the whole network has, so that rates are given alike. But only
+            # what belongs to the head is still in them.
+            learn.splitter = partial(only_within, groups)
+            renew_optimizer(learn, optimizer, frozen_to)
+            yield learn
+        finally:
+            learn.model, learn.dls, learn.splitter = network, loaders, splitter
+            renew_optimizer(learn, optimizer, frozen_to)
+            for parameter, needed in needs_gradient:
+                parameter.requires_grad_(needed)
+
+
+def body_and_head(learn: Any) -> tuple[nn.Module, nn.Module]:
+    """Take the network apart, and make sure that its body is frozen."""
+    if not isinstance(learn.model, nn.Sequential) or len(learn.model) != 2:
+        raise ValueError(
+            "precomputed needs a network of a body and a head, nn.Sequential(body, head), as "
+            "vision_learner makes it."
+        )
+    body, head = learn.model
+    norms = {id(p) for p in norm_bias_params(body, with_bias=False)}  # fastai trains these always
+    if any(p.requires_grad and id(p) not in norms for p in body.parameters()):
+        raise ValueError(
+            "The body is not frozen, so its features change in every step. Call learn.freeze() "
+            "first."
+        )
+    return body, head
+
+
+def split_off_pool(head: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Take a pool at the head's beginning off: what it gives is far smaller to keep."""
+    layers = OrderedDict(head.named_children())
+    first = next(iter(layers), "")
+    if type(head) is not nn.Sequential or not isinstance(layers.get(first), POOLS):
+        return nn.Identity(), head
+    pool, layers[first] = layers[first], nn.Identity()
+    return pool, nn.Sequential(layers)
+
+
+def parameter_groups(learn: Any) -> list[list[nn.Parameter]]:
+    """Give the optimizer's groups of parameters, from the first layers to the last."""
+    groups = list(learn.splitter(learn.model))
+    return [list(g) for g in groups] if isinstance(groups[0], (list, L)) else [groups]
+
+
+def only_within(groups: list[list[nn.Parameter]], model: nn.Module) -> list[list[nn.Parameter]]:
+    """Split a part of the network as the whole is split; groups without a parameter stay, empty."""
+    own = {id(p) for p in model.parameters()}
+    return [[p for p in group if id(p) in own] for group in groups]
+
+
+def renew_optimizer(learn: Any, before: Any, frozen_to: int) -> None:
+    """Make the optimizer anew for what `learn.model` is now, frozen as it was before."""
+    learn.opt = None
+    if before is not None:
+        learn.create_opt()
+        learn.opt.freeze_to(frozen_to)
+
+
+def half_precision_of(learn: Any) -> torch.dtype | None:
+    """Give the half precision that `learn.to_fp16()` or `learn.to_bf16()` trains in, on a GPU."""
+    mode = getattr(getattr(learn, "mixed_precision", None), "amp_mode", None)
+    return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(getattr(mode, "value", ""))
+
+
+def features_of(body: nn.Module, half: torch.dtype | None, loader: Any, file: Any) -> TfmdDL:
+    """Run the body over a loader's pictures, once and in their order; load the features instead."""
+    targets: list[tuple[Any, ...]] = []
+    features: Any = None
+    for x, y in batches(body, half, loader):
+        if features is None:
+            features = np.memmap(file, np.float32, "w+", shape=(loader.n, *x.shape[1:]))
+        features[len(targets) : len(targets) + len(x)] = x
+        targets += zip(*y, strict=True)
+    data = Features(features, targets, getattr(loader.dataset, "vocab", None))
+    return TfmdDL(
+        data,
+        bs=loader.bs,
+        shuffle=loader.shuffle,
+        drop_last=loader.drop_last,
+        n=loader.n,
+        device=loader.device,
+        num_workers=0,
+    )
+
+
+def batches(body: nn.Module, half: torch.dtype | None, loader: Any) -> Any:
+    """Give features and targets batch by batch, from pictures as in validation: not augmented."""
+    in_order: Any = partial(list, range(loader.n))
+    pictures = loader.new(cls=TfmdDL, shuffle=False, drop_last=False, n=loader.n, get_idxs=in_order)
+    as_valid = getattr(loader.dataset, "set_split_idx", nullcontext)
+    modes = [(module, module.training) for module in body.modules()]
+    body.to(loader.device).eval()
+    try:
+        with as_valid(1), torch.no_grad():
+            for x, *y in pictures:
+                with torch.autocast(x.device.type, half, enabled=x.is_cuda and half is not None):
+                    found = body(x)
+                yield found.float().cpu().numpy(), [target.cpu() for target in y]
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+class Features:
+    """The features of a part of the pictures, with what each picture is."""
+
+    def __init__(self, features: Any, targets: list[tuple[Any, ...]], vocab: Any) -> None:
+        self.features, self.targets = features, targets
+        if vocab is not None:
+            self.vocab = vocab
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, i: int) -> tuple[Any, ...]:
+        return (torch.from_numpy(np.array(self.features[i])), *self.targets[i])
