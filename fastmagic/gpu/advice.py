@@ -45,9 +45,9 @@ def get_a_gpu(place: Name) -> str:
 
 
 def new_machine(place: Name) -> Advice:
-    """A GPU fell off the bus: only another machine, or a restart of this one, brings it back.
+    """A GPU or its driver is out of order: another machine, or a restart of this one, mends it.
 
-    Source: NVIDIA's XID documentation, XID 79 "GPU has fallen off the bus",
+    Source, for a GPU that fell off the bus: NVIDIA's XID documentation, XID 79,
     https://docs.nvidia.com/deploy/xid-errors/.
     """
     if place == "colab":
@@ -61,6 +61,7 @@ def new_machine(place: Name) -> Advice:
 
 # https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html
 CONTAINER = "In a container, start it with its GPUs: docker run --gpus all …"
+RESTART = "Restart the computer; in a container, start a new one."
 
 
 def driver_sees_no_gpu() -> Advice:
@@ -92,25 +93,40 @@ def make_a_slice() -> Advice:
     )
 
 
-def matching_driver() -> Advice:
+def matching_driver(place: Name) -> Advice:
     """The kernel's module and NVIDIA's library differ: the new driver is not loaded yet.
 
     Source: NVML API reference, NVML_ERROR_LIB_RM_VERSION_MISMATCH.
     """
-    return ("Restart the computer; in a container, start a new one.",)
+    return new_machine(place) if get_a_gpu(place) else (RESTART,)
 
 
-def install_driver() -> Advice:
-    """A card without a working driver."""
+def install_driver(place: Name) -> Advice:
+    """A card without a driver."""
+    if get_a_gpu(place):
+        return new_machine(place)
     return (f"Install the driver from {DRIVERS} and restart the computer.",)
 
 
-def start_driver() -> Advice:
+def mend_driver(place: Name) -> Advice:
+    """The driver is installed, and answers with an error of its own.
+
+    Source: a container that lost its GPU says "Unknown Error" until a new one is started,
+    https://github.com/NVIDIA/nvidia-docker/issues/1730.
+    """
+    if get_a_gpu(place):
+        return new_machine(place)
+    return (RESTART, f"If that does not help, install the driver again from {DRIVERS}.")
+
+
+def start_driver(place: Name) -> Advice:
     """The driver is installed, and its kernel module does not run.
 
     Source: NVML API reference, NVML_ERROR_DRIVER_NOT_LOADED; after an update of the kernel the
     module has to be built again, which installing the driver does.
     """
+    if get_a_gpu(place):
+        return new_machine(place)
     return (
         f"Restart the computer; if that does not help, install the driver again from {DRIVERS}.",
         CONTAINER,
@@ -130,7 +146,9 @@ def ask_for_permission() -> Advice:
     return ("Ask whoever runs this machine for access to the GPU (the device files /dev/nvidia*).",)
 
 
-def newer_driver(driver: str, floor: int, capability: Capability | None) -> Advice:
+def newer_driver(
+    driver: str, floor: int, capability: Capability | None, place: Name = "jupyter"
+) -> Advice:
     """A driver below what this torch's CUDA needs.
 
     Parameters
@@ -141,6 +159,8 @@ def newer_driver(driver: str, floor: int, capability: Capability | None) -> Advi
         The branch that is needed.
     capability
         Of the card, or None.
+    place
+        The platform; on a rented machine nobody installs a driver, and its own torch fits it.
 
     Notes
     -----
@@ -161,6 +181,12 @@ def newer_driver(driver: str, floor: int, capability: Capability | None) -> Advi
         # https://nvidia.custhelp.com/app/answers/detail/a_id/5204: Kepler's last branch is R470.
         return ("No newer driver supports this card: 470 is the last branch that does.",)
     first = f"Install driver {floor} or newer from {DRIVERS} and restart the computer."
+    if get_a_gpu(place):
+        # The images bring a torch for their driver: see `cuda_build`.
+        first = (
+            f"{new_machine(place)[0]} Leave out the cell that installs another PyTorch: this "
+            "platform's own fits its driver."
+        )
     label = _build_for(driver, capability)
     if not label:
         return (first,)
@@ -168,17 +194,21 @@ def newer_driver(driver: str, floor: int, capability: Capability | None) -> Advi
 
 
 def _build_for(driver: str, capability: Capability | None) -> str:
-    """Name the builds that run with a driver older than 580; empty where there are none.
+    """Name the newest builds that run with a driver and on a card; empty where there are none.
 
     Examples
     --------
     >>> [_build_for(driver, (7, 0)) for driver in ("535.104.05", "470.82", "418.87")]
     ['cu126', 'cu118', '']
-    >>> _build_for("570.86", (12, 0)), _build_for("470.82", None)
-    ('cu128', '')
+    >>> _build_for("580.65", (7, 5)), _build_for("570.86", (12, 0)), _build_for("470.82", None)
+    ('cu130', 'cu128', '')
     """
     head = driver.split(".")[0]
     branch = int(head) if head.isdigit() else 0
+    if capability is not None and capability < OLDEST_USABLE:
+        return ""
+    if branch >= 580 and capability is not None and capability >= OLDEST_DEFAULT:
+        return "cu130"
     if branch >= 525:
         return "cu128" if capability is not None and capability > NEWEST_LEGACY else "cu126"
     fits = branch >= 450 and capability is not None and capability <= NEWEST_LEGACY
@@ -190,13 +220,22 @@ def install_torch() -> Advice:
     return ("Run %fastai_setup; it installs PyTorch and fastai.",)
 
 
-def cuda_build(place: Name) -> Advice:
-    """A GPU beside a torch for the CPU."""
+def cuda_build(place: Name, driver: str | None, capability: Capability | None) -> Advice:
+    """A GPU beside a torch for the CPU.
+
+    Examples
+    --------
+    >>> cuda_build("jupyter", "550.54", (7, 5))[0].partition(": ")[2]
+    '%fastai_setup --torch cu126'
+    """
     if get_a_gpu(place):
         # The image follows the accelerator: the GPU images carry a CUDA torch, the CPU images do
         # not, https://github.com/googlecolab/backend-info and .../Kaggle/docker-python.
         return ("Start a new session with the GPU switched on: its PyTorch has CUDA.",)
-    return (f"Install the CUDA build, best in a new environment: {TORCH_LOCALLY}",)
+    label = _build_for(driver or "", capability)
+    if not label:
+        return (f"Install the CUDA build, best in a new environment: {TORCH_LOCALLY}",)
+    return (f"Put a build for this GPU in its place: %fastai_setup --torch {label}",)
 
 
 def fitting_wheel(
@@ -231,7 +270,9 @@ def fitting_wheel(
     if offer:
         return (f"Pick another accelerator: {offer}",)
     if capability < OLDEST_USABLE:
-        return ("Training on the CPU works here.", _kepler_wheel(python))
+        # `choose_device` in `lesson/learner.py` tries the GPU and falls back.
+        slow = "%train_lesson1 will use the CPU here: slow, but it works."
+        return (slow, _kepler_wheel(python))
     if capability < OLDEST_DEFAULT:
         label = _build_for(driver, capability) if driver else ""
         command = f"%fastai_setup --torch {label or 'cu126'}"
@@ -297,18 +338,34 @@ def check_setup() -> Advice:
     return ("Run %fastai_setup; it checks whether PyTorch and its friends work together.",)
 
 
-def restart_kernel() -> Advice:
-    """A CUDA that does not start often does after a restart of the process."""
-    return ("Restart the kernel and run %gpu_check again.",)
+def try_again(place: Name) -> Advice:
+    """The trial did not end in its time, of which loading torch takes the most on a slow disk.
+
+    Some seconds from a warm disk (measured); from a cold one not measured. A driver that hangs
+    holds a process for ever, and only a restart of the machine ends that.
+    """
+    return (
+        "Run %gpu_check again: where PyTorch is loaded for the first time, that may take long.",
+        f"If that does not end either: {new_machine(place)[0]}",
+    )
 
 
-def same_cause() -> Advice:
+def restart_kernel(place: Name) -> Advice:
+    """A CUDA that does not start often does after a restart of the process or the machine."""
+    return (
+        "Restart the kernel and run %gpu_check again.",
+        f"If that does not help: {new_machine(place)[0]}",
+    )
+
+
+def same_cause(what: str) -> Advice:
     """The step failed for the reason that was given first.
 
     Source: pytorch, "no kernel image is available for execution on the device" is what a build
-    without the card's architecture says, https://github.com/Kaggle/kaggle-cli/issues/1151.
+    without the card's architecture says, https://github.com/Kaggle/kaggle-cli/issues/1151; "The
+    NVIDIA driver on your system is too old", its `c10/cuda/CUDAFunctions.cpp`.
     """
-    return ("That is how a GPU that is not supported fails.",)
+    return (f"That is how {what} fails.",)
 
 
 def small_first() -> Advice:

@@ -14,7 +14,7 @@ from fastmagic.platforms import Name
 FAULTS = {
     "crashed": "Trying PyTorch in a separate process crashed.",
     "hung": "Trying PyTorch in a separate process did not end.",
-    "garbage": "Trying PyTorch in a separate process gave no readable answer.",
+    "garbage": "Trying PyTorch in a separate process went wrong.",
     "not_started": "PyTorch could not be tried in a separate process.",
 }
 

@@ -158,7 +158,7 @@ def _no_driver(evidence: Evidence) -> Reason | None:
         return None
     if state == "mismatch":
         sentence = "NVIDIA's driver was updated while it was running; its parts do not match."
-        return Reason("no_driver", sentence, advice.matching_driver())
+        return Reason("no_driver", sentence, advice.matching_driver(evidence.place))
     if state == "permission":
         sentence = "NVIDIA's driver is here, but this user may not ask it."
         return Reason("no_driver", sentence, advice.ask_for_permission())
@@ -169,10 +169,13 @@ def _no_driver(evidence: Evidence) -> Reason | None:
         return Reason("no_driver", sentence, advice.install_nvml())
     said = state in ("failed", "too_old") and evidence.nvml.words
     words = f" NVML says: {evidence.nvml.words}." if said else ""
-    sentence = f"There is an NVIDIA card, but its driver does not work.{words}"
-    loaded = state != "not_loaded"
+    if state == "no_library":
+        sentence = "There is an NVIDIA card, but no driver for it is installed."
+    else:
+        sentence = f"There is an NVIDIA card, but its driver does not work.{words}"
+    what_to_do = {"failed": advice.mend_driver, "not_loaded": advice.start_driver}
     return Reason(
-        "no_driver", sentence, advice.install_driver() if loaded else advice.start_driver()
+        "no_driver", sentence, what_to_do.get(state, advice.install_driver)(evidence.place)
     )
 
 
@@ -188,7 +191,7 @@ def _driver_too_old(evidence: Evidence) -> Reason | None:
         "driver_too_old",
         f"The NVIDIA driver {driver} is too old for PyTorch {torch.version}: CUDA {torch.cuda} "
         f"needs driver {floor} or newer.",
-        advice.newer_driver(driver, floor, card.capability if card else None),
+        advice.newer_driver(driver, floor, card.capability if card else None, evidence.place),
     )
 
 
@@ -208,7 +211,11 @@ def _torch_cpu_build(evidence: Evidence) -> Reason | None:
     if torch is None or not evidence.cards or torch.cuda or torch.hip:
         return None
     sentence = f"There is a GPU, but PyTorch {torch.version} is a build for the CPU only."
-    return Reason("torch_cpu_build", sentence, advice.cuda_build(evidence.place))
+    card = evidence.training_card
+    what_to_do = advice.cuda_build(
+        evidence.place, evidence.nvml.driver, card.capability if card else None
+    )
+    return Reason("torch_cpu_build", sentence, what_to_do)
 
 
 def _ancient(evidence: Evidence) -> bool:
@@ -271,7 +278,12 @@ def _probe_failed(evidence: Evidence) -> Reason | None:
         return None
     if probe.fault:
         sentence = f"{FAULTS[probe.fault]} {probe.words}".strip()
-        return Reason("probe_failed", sentence, advice.check_setup())
+        hung = probe.fault == "hung"
+        return Reason(
+            "probe_failed",
+            sentence,
+            advice.try_again(evidence.place) if hung else advice.check_setup(),
+        )
     failed = [run for run in probe.runs if not run.ok and run.precision == "fp32"]
     if failed:
         words = failed[0].words.rstrip(".")
@@ -280,12 +292,21 @@ def _probe_failed(evidence: Evidence) -> Reason | None:
         return Reason(
             "probe_failed",
             sentence,
-            advice.same_cause() if explained else advice.restart_kernel(),
+            advice.same_cause("a GPU that is not supported")
+            if explained
+            else advice.restart_kernel(evidence.place),
         )
     wants_cuda = evidence.cards and evidence.torch and evidence.torch.cuda and not evidence.hidden
     if wants_cuda and not probe.cuda_available and not _waits_for_slices(evidence):
         sentence = f"PyTorch cannot use the GPU. {probe.words}".strip()
-        return Reason("probe_failed", sentence, advice.restart_kernel())
+        explained = _driver_too_old(evidence) is not None
+        return Reason(
+            "probe_failed",
+            sentence,
+            advice.same_cause("PyTorch over a driver that is too old")
+            if explained
+            else advice.restart_kernel(evidence.place),
+        )
     return None
 
 

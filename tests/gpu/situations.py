@@ -28,6 +28,7 @@ from . import fake_nvml
 from .fake_nvml import T4, Failure, FakeCard, FakeLibrary
 
 TODAY = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
+TOO_OLD = "The NVIDIA driver on your system is too old (found version 11040)."
 NO_KERNEL = "CUDA error: no kernel image is available for execution on the device"
 LOCAL = platforms.Platform("jupyter", "log")
 COLAB = platforms.Platform("colab", "log")
@@ -95,6 +96,7 @@ class Situation:
     held: int | None = None
     limit: float = 60.0
     package: bool = True
+    apple: bool = False
     says: str = ""
 
     def said(self) -> dict[str, Any]:
@@ -121,7 +123,7 @@ class Situation:
             host=lambda: ROOMY,
             place=self.place,
             env=dict(self.env),
-            apple=False,
+            apple=self.apple,
         )
 
 
@@ -242,7 +244,21 @@ SITUATIONS = (
         slot=False,
         says="%fastai_setup",
     ),
-    Situation("an NVIDIA card, no driver", ("no_driver",), slot=True, says="Install the driver"),
+    Situation(
+        "a Mac with Apple's GPU",
+        ("mps",),
+        slot=None,
+        apple=True,
+        command=tuple(process(answer(mps_available=True, runs=[run("cpu"), run("mps")]))),
+    ),
+    Situation(
+        "NVML library missing: an NVIDIA card, no driver",
+        ("no_driver",),
+        slot=True,
+        says="Install the driver",
+    ),
+    Situation("NVML library missing, the GPU works", (), slot=False, probe=("ok",)),
+    Situation("nvidia-ml-py missing or too old, the GPU works", (), package=False, probe=("ok",)),
     Situation(
         "driver not loaded",
         ("no_driver",),
@@ -250,9 +266,23 @@ SITUATIONS = (
         says="Restart the computer",
     ),
     Situation(
+        "driver not loaded, on Colab",
+        ("no_driver",),
+        failing(pynvml.NVML_ERROR_DRIVER_NOT_LOADED),
+        place=COLAB,
+        says="Disconnect and delete runtime",
+    ),
+    Situation(
         "driver and library of different versions",
         ("no_driver",),
         failing(pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH),
+        says="Restart the computer",
+    ),
+    Situation(
+        "one question: no permission",
+        (),
+        failing(pynvml.NVML_ERROR_NO_PERMISSION, "nvmlDeviceGetPowerUsage"),
+        probe=("ok",),
     ),
     Situation(
         "no permission",
@@ -260,9 +290,14 @@ SITUATIONS = (
         failing(pynvml.NVML_ERROR_NO_PERMISSION),
         says="/dev/nvidia",
     ),
-    Situation("NVML: unknown error", ("no_driver",), failing(pynvml.NVML_ERROR_UNKNOWN)),
     Situation(
-        "pynvml too old",
+        "NVML: unknown error",
+        ("no_driver",),
+        failing(pynvml.NVML_ERROR_UNKNOWN),
+        says="in a container, start a new one",
+    ),
+    Situation(
+        "nvidia-ml-py missing or too old",
         ("no_driver",),
         FakeLibrary([T4]),
         package=False,
@@ -296,11 +331,26 @@ SITUATIONS = (
         "driver 470, torch for CUDA 12.8",
         ("driver_too_old", "probe_failed"),
         FakeLibrary([T4], driver="470.256.02"),
-        probe=(),
+        command=tuple(process(answer(cuda_words=TOO_OLD))),
         says="Install driver 525",
     ),
+    Situation(
+        "driver 550, torch for CUDA 13.0, on Colab",
+        ("driver_too_old", "probe_failed"),
+        FakeLibrary([T4]),
+        "13.0",
+        command=tuple(process(answer(cuda_words=TOO_OLD))),
+        place=COLAB,
+        says="Disconnect and delete runtime",
+    ),
     Situation("a GPU, no torch", ("torch_missing",), FakeLibrary([T4]), None),
-    Situation("a GPU, torch for the CPU", ("torch_cpu_build",), FakeLibrary([T4]), "cpu"),
+    Situation(
+        "a GPU, torch for the CPU",
+        ("torch_cpu_build",),
+        FakeLibrary([T4]),
+        "cpu",
+        says="%fastai_setup --torch cu126",
+    ),
     Situation(
         "a GPU on Colab, torch for the CPU",
         ("torch_cpu_build",),
@@ -361,7 +411,7 @@ SITUATIONS = (
         FakeLibrary([T4]),
         command=python("import time; time.sleep(60)"),
         limit=0.5,
-        says="%fastai_setup",
+        says="%gpu_check again",
     ),
     Situation(
         "the probe prints garbage",

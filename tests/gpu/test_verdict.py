@@ -136,12 +136,13 @@ def test_the_driver_and_the_card_are_told_the_same_build():
     assert all("--torch cu118" in reason.advice[-1] for reason in verdict.reasons)
 
 
-@pytest.mark.parametrize("driver", ["470.82", "535.104.05", "570.86"])
+@pytest.mark.parametrize("driver", ["470.82", "535.104.05", "570.86", "580.65"])
 @pytest.mark.parametrize("capability", [(3, 7), (6, 0), (7, 0), (9, 0), (12, 0)])
 def test_every_build_that_is_advised_is_one_that_the_set_up_knows(driver, capability):
     lines = (
         *advice.newer_driver(driver, 580, capability),
         *advice.fitting_wheel(capability, "jupyter", driver, (3, 11)),
+        *advice.cuda_build("jupyter", driver, capability),
     )
     named = [line.split("--torch ")[1] for line in lines if "--torch " in line]
     assert named or capability == (12, 0)
@@ -150,6 +151,31 @@ def test_every_build_that_is_advised_is_one_that_the_set_up_knows(driver, capabi
         driver_floor = min(build.driver for build in CUDA_BUILDS if build.label == label)
         assert any(b.label == label and b.lowest <= capability <= b.highest for b in CUDA_BUILDS)
         assert driver_floor <= int(driver[:3])
+
+
+@pytest.mark.parametrize("state", ["no_library", "not_loaded", "mismatch", "failed"])
+@pytest.mark.parametrize("place", ["colab", "kaggle"])
+def test_nobody_is_told_to_mend_the_driver_of_a_rented_machine(state, place):
+    verdict = judge(Evidence(NvmlLook(state), TORCH, card_in_slot=True, place=place))
+    assert verdict.code == "no_driver"
+    assert "session" in verdict.advice[0] or "runtime" in verdict.advice[0]
+    assert not any(words in line for line in verdict.advice for words in ("nvidia.com", "computer"))
+
+
+def test_what_torch_says_of_an_old_driver_is_no_second_riddle():
+    old = Probe(tried=True, words="The NVIDIA driver on your system is too old")
+    verdict = judge(Evidence(answered(T4, driver="470.82"), TORCH, old))
+    assert [reason.code for reason in verdict.reasons] == ["driver_too_old", "probe_failed"]
+    assert verdict.reasons[1].advice == (
+        "That is how PyTorch over a driver that is too old fails.",
+    )
+
+
+def test_a_trial_that_hangs_is_tried_again_before_the_machine_is_given_up():
+    hung = Evidence(answered(T4), TORCH, Probe("hung", "No answer", True), place="kaggle")
+    first, second = judge(hung).advice
+    assert "%gpu_check again" in first
+    assert "Stop the notebook's session" in second
 
 
 def test_a_card_that_no_driver_can_help_is_not_told_to_install_one():
