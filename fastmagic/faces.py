@@ -25,7 +25,8 @@ NARROWEST = 20
 """Columns that the last cell of a table gets at least; below it, the line stays long."""
 
 
-CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What a terminal may take for a command: all control characters but the tab and the newline."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,14 +99,14 @@ class Face:
 
 
 def harmless(text: str) -> str:
-    """Replace what would drive a terminal: control characters, but for the end of a line.
+    """Replace what would drive a terminal; tabs and ends of lines stay.
 
     Examples
     --------
     >>> harmless("a class called \\x1b[31mred")
     'a class called \ufffd[31mred'
     """
-    return CONTROL.sub("\ufffd", text)
+    return CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], name: str = "") -> Table:
@@ -138,7 +139,7 @@ def table_text(part: Table) -> str:
       -------  --------
       torch    as asked
     """
-    rows = tuple(tuple(harmless(cell).replace("\n", " ") for cell in row) for row in part.rows)
+    rows = tuple(tuple(re.sub(r"[\t\n]", " ", harmless(cell)) for cell in row) for row in part.rows)
     part = dataclasses.replace(part, rows=rows)
     widths = column_widths(part)
     room = LINE - sum(width + 2 for width in widths[:-1]) - 2

@@ -71,6 +71,11 @@ def test_a_table_has_headers_and_what_is_missing_is_said():
     assert "n/a" in html
 
 
+def test_tabs_and_the_line_ends_of_windows_are_harmless():
+    assert faces.harmless("a\tb\r\nc") == "a\tb\nc"
+    assert "\t" not in faces.table_text(faces.table(("class",), [("a\tb",)]))
+
+
 def test_a_name_from_an_archive_cannot_drive_the_terminal():
     evil = "c\x1b[31m\nats"
     text = faces.Face(evil, (Text(evil), faces.table(("class",), [(evil,)]))).text()

@@ -253,9 +253,9 @@ def _deeper(got: Got, wish: Wish, view: View) -> Got:
     if inside is None:
         several = [] if tree.has_pictures(got.folder) else kaggle.archives_in(got.folder)
         if several:
-            names = ", ".join(one.name for one in several)
+            names = ", ".join(repr(one.name) for one in several)
             msg = f"There are no pictures in {got.folder}, but several archives: {names}."
-            raise PicturesError(msg, f"Name the one that you want: {several[0]}")
+            raise PicturesError(msg, f"Name the one that you want: {str(several[0])!r}")
         return got
     stem = kaggle.unpacked_name(got.folder, inside)
     return _from_archive(inside, replace(wish, checksum=""), view, stem)

@@ -26,7 +26,7 @@ from fastmagic.data.web.address import fingerprint
 from fastmagic.progress import View
 
 LONGEST_STEM = 100
-"""Characters of a folder's name: with marks and suffixes it stays below the 255 bytes of a name."""
+"""Bytes of a folder's name: with marks and suffixes it stays below the 255 that a name may have."""
 
 _DAMAGED = (OSError, ValueError, LookupError, TypeError, RecursionError)
 
@@ -161,7 +161,7 @@ def for_url(url: str, dest: Path | None, env: Mapping[str, str] | None, *, name:
     archives, origin = platforms.archive_folder(env), fingerprint(url)
     name = name or unquote(urlsplit(url).path).rsplit("/", 1)[-1]
     stem, suffix = split_name(re.sub(r"[^\w. -]+", "_", name).strip(" .") or "data")
-    stem = stem[:LONGEST_STEM]
+    stem = _cut(stem)
     root = dest or platforms.data_folder(env)
     if url.startswith(S3):  # fastai's archives have names of their own: as `untar_data` has it
         archive, folder = archives / f"{stem}{suffix}", root / stem
@@ -192,7 +192,7 @@ def for_archive(
     """
     known = archive.stat()
     origin = f"{archive.resolve()} ({known.st_size} bytes, {known.st_mtime_ns})"
-    stem = stem or split_name(archive.name)[0]
+    stem = _cut(stem or split_name(archive.name)[0])
     folder = _own_or_free(dest or platforms.data_folder(env), stem, origin, env)
     lock = platforms.archive_folder(env) / f"{folder.name}.lock"
     return Place(folder, archive, origin, _record(folder, env), lock)
@@ -240,6 +240,20 @@ def _own_or_free(root: Path, stem: str, origin: str, env: Mapping[str, str] | No
     if not place.is_here or place.recorded.origin == origin:
         return plain
     return root / f"{stem}-{_mark(origin)}"
+
+
+def _cut(stem: str) -> str:
+    """Shorten a name to so many bytes, at the end of a letter.
+
+    Examples
+    --------
+    >>> _cut("cats"), len(_cut("\u732b" * 90))
+    ('cats', 33)
+    """
+    known = os.fsencode(stem)
+    if len(known) <= LONGEST_STEM:
+        return stem
+    return known[:LONGEST_STEM].decode("utf-8", "ignore").rstrip(" .")
 
 
 def _mark(origin: str) -> str:

@@ -13,6 +13,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -125,6 +126,14 @@ def test_what_fastai_fetched_is_found_without_network(home: Path, fill: Fill) ->
     view = Watching()
     assert get_data("dogscats", show=view) == home / "data" / "dogscats"
     assert "expects 25,000 pictures, here are 16" in view.ends[0].replace("\n", " ")
+
+
+def test_fastai_finds_what_was_fetched_here(server: FileServer, home: Path) -> None:
+    fastdownload = pytest.importorskip("fastdownload", reason="fastai is not installed")
+    server.files["dogscats.tgz"] = tgz_bytes("dogscats", LESSON_NAMES)
+    path = get_data("dogscats", env={"FASTAI_HOME": str(home), "FASTMAGIC_CATALOGUE": server.url()})
+    found = fastdownload.FastDownload(base=home).get(server.url("dogscats.tgz"))
+    assert Path(found) == path and len(server.asked) == 1
 
 
 def test_an_archive_that_fastai_fetched_is_only_unpacked(home: Path) -> None:
@@ -262,7 +271,7 @@ def test_an_archive_without_pictures(tmp_path: Path) -> None:
     archive = tmp_path / "a.zip"
     with zipfile.ZipFile(archive, "w") as zipped:
         zipped.writestr("a/labels.csv", "x")
-    with pytest.raises(PicturesError, match=r"no pictures in .*there is labels\.csv"):
+    with pytest.raises(PicturesError, match=r"no pictures in .*there is 'labels\.csv'"):
         get_data(archive)
 
 
@@ -392,6 +401,16 @@ def test_a_nul_or_a_long_name_in_an_address_makes_a_usable_folder(
     assert get_data(server.url(long)) == home / "data" / ("x" * 100)
     place = for_url(f"{S3}imageclas/a%00b.tgz", None, {"FASTAI_HOME": str(home)})
     assert place.lock.name == "a_b.tgz.lock"
+
+
+def test_a_long_name_in_letters_of_several_bytes_makes_a_usable_folder(
+    server: FileServer, home: Path, tmp_path: Path
+) -> None:
+    name = "\u732b" * 80 + ".zip"
+    server.files[quote(name)] = zip_bytes()
+    assert get_data(server.url(name)) == home / "data" / ("\u732b" * 33)
+    (tmp_path / name).write_bytes(zip_bytes())
+    assert get_data(tmp_path / name).parent == home / "data"
 
 
 def test_a_path_that_is_too_long_gets_advice_for_reading() -> None:

@@ -239,7 +239,7 @@ def test_of_several_attached_archives_one_has_to_be_named(tmp_path: Path) -> Non
     folder.mkdir(parents=True)
     for name in ("a.zip", "b.zip"):
         (folder / name).write_bytes(zip_bytes())
-    with pytest.raises(PicturesError, match=r"several archives: a\.zip, b\.zip"):
+    with pytest.raises(PicturesError, match=r"several archives: 'a\.zip', 'b\.zip'"):
         get_data("both", kaggle_input=folder.parent)
     assert get_data("both/b.zip", kaggle_input=folder.parent).name == "both-b"
 

@@ -81,8 +81,8 @@ def test_where_it_would_not_be_safe_there_is_one(
 def test_a_server_that_wants_no_more_connections_gets_one(
     server: FileServer, archive: Path
 ) -> None:
-    server.most = 1
-    ramp = eager(most=2, piece=1 << 20)
+    server.most, server.rate = 1, 2e6  # the first part takes longer than a helper is patient
+    ramp = eager(most=2, piece=2 << 20)
     _, view = fetch(server, archive, ramp=ramp, sleep=lambda _: time.sleep(0.1))
     assert ramp.count == 1 and ramp.settled and len(server.asked) >= 3 and view.notes == []
 

@@ -126,7 +126,7 @@ def test_hashes_follow_a_file_that_is_cut_short(tmp_path: Path) -> None:
     assert digest.hex() == hash_file(file) == hashlib.sha256(DATA[:1000]).hexdigest()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(20))
 def test_killed_at_any_moment_it_goes_on_in_another_process(
     server: FileServer, archive: Path, seed: int
 ) -> None:

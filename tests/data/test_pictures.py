@@ -119,7 +119,7 @@ def test_unreadable_pictures_are_left_out_and_named(tmp_path: Path, fill: Fill) 
     ("names", "pattern", "what"),
     [
         ([], "", "it is empty"),
-        (["notes.txt"], "", r"no pictures in .* \(there is notes.txt\)"),
+        (["notes.txt"], "", r"no pictures in .* \(there is 'notes.txt'\)"),
         (["cats/1.jpg", "cats/2.jpg"], "", "only one class, 'cats'"),
         (["cat.1.jpg", "cat.2.jpg"], "", "only one class, 'cat'"),
         (["IMG_1.jpg", "IMG_2.jpg"], "", "names like 'IMG_1.jpg' tell no class"),

@@ -91,6 +91,13 @@ def test_unusual_colours_are_readable(
     assert looks(folder, tmp_path / "m")[name][:2] == ((20, 10), kinds)
 
 
+def test_a_picture_that_would_fill_the_memory_is_not_decoded(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    Image.new("1", (10_001, 10_000)).save(folder / "plan.png")
+    assert looks(folder, tmp_path / "m")["plan.png"][:2] == (readable.UNREADABLE, ("too large",))
+
+
 def test_a_name_that_misleads_is_said(folder: Path, tmp_path: Path) -> None:
     (folder / "0.jpg").rename(folder / "0.png")
     Image.new("CMYK", (9, 9)).save(folder / "1.png", "JPEG")
@@ -135,8 +142,12 @@ def test_a_changed_picture_is_looked_at_again(folder: Path, tmp_path: Path) -> N
 
 def test_damaged_or_unwritable_memory_costs_only_time(folder: Path, tmp_path: Path) -> None:
     look(folder, tmp_path / "m")
-    for file in (tmp_path / "m").iterdir():
-        file.write_text('{"version": 1, "pictures": []}'[:20])
+    [file] = (tmp_path / "m").iterdir()
+    version = readable.VERSION
+    for text in ("", f'{{"version": {version}, "pictures": [1]}}', f'{{"version": {version}}}'):
+        file.write_text(text)
+        assert len(look(folder, tmp_path / "m")) == 3
+    file.write_text("[" * 100_000)
     assert len(look(folder, tmp_path / "m")) == 3
     (tmp_path / "file").touch()
     assert len(look(folder, tmp_path / "file")) == 3

@@ -380,5 +380,5 @@ def _classes(
 
 
 def _what_else(folder: Path) -> str:
-    names = [one.name for one in folder.iterdir() if not tree.is_junk(one.name)]
+    names = [repr(one.name) for one in folder.iterdir() if not tree.is_junk(one.name)]
     return f" (there is {', '.join(sorted(names)[:3])})" if names else ": it is empty"

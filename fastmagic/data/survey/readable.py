@@ -27,6 +27,10 @@ from fastmagic.progress import View
 BATCH = 32
 """Pictures that one task of the thread pool decodes: well below a second, for Ctrl-C."""
 
+MOST_PIXELS = 100_000_000
+"""Of a picture that is decoded whole, which takes 300 MB then, and several at once; JPEG alone is
+decoded at an eighth of its size."""
+
 VERSION = 2
 """Of what is kept; answers of another version are not used."""
 
@@ -85,11 +89,6 @@ class Look(NamedTuple):
     def usable(self) -> bool:
         """Whether it can be decoded."""
         return self.size != UNREADABLE
-
-
-# Decoded whole, 100 million pixels take 300 MB, and several pictures are decoded at once; JPEG
-# alone is decoded at an eighth of its size.
-MOST_PIXELS = 100_000_000
 
 
 def check(root: Path, files: Sequence[Found], view: View, memory: Path) -> dict[Path, Look]:
@@ -224,8 +223,8 @@ class _Book:
         try:
             kept = json.loads(self._file.read_text("utf-8"))
             if kept["version"] == VERSION:
-                self._known = kept["pictures"]
-        except (OSError, ValueError, KeyError, TypeError):
+                self._known = dict(kept["pictures"])
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             pass  # none yet, or not ours: every picture is looked at
 
     def recall(self, found: Found) -> Look | None:
