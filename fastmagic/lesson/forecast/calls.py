@@ -1,0 +1,166 @@
+"""What each method of a learner has to do: fastai's own and the lesson's additions (pure).
+
+The signatures are those of fastai 2.8 (`learner.py`, `callback/schedule.py`) and of
+`lesson/additions`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fastmagic.lesson.forecast.constants import UNKNOWN, Names, value_of
+
+Layers = Literal["frozen", "whole", "precomputed"]
+"""What trains: the head of a frozen network, the whole network, the head on kept features."""
+
+Kind = Literal["frozen", "whole", "features", "precomputed", "lr_find", "predict"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something that takes time.
+
+    Attributes
+    ----------
+    kind
+        `frozen`, `whole` and `precomputed` are training; `features` is a pass of all pictures
+        through the frozen body; `predict` is looking at the validation pictures.
+    amount
+        Epochs of training, steps of `lr_find`, or passes.
+    layers
+        What trains in `lr_find`; `precomputed` where a `predict` looks at kept features.
+    """
+
+    kind: Kind
+    amount: int
+    layers: Layers | Literal[""] = ""
+
+
+class Unread(Exception):
+    """Something that cannot be known without running it."""
+
+
+GIVES_IT_BACK = frozenset(
+    {
+        *("load", "load_encoder", "add_cb", "add_cbs", "remove_cb", "remove_cbs"),
+        *("to_fp16", "to_bf16", "to_fp32", "to_channelslast", "to_contiguous"),
+        *("no_bar", "no_logging", "no_mbar", "added_cbs", "removed_cbs"),
+    }
+)
+"""Methods that give the learner back, or hand it to a `with`; they take next to no time."""
+
+HARMLESS = GIVES_IT_BACK | {
+    *("save", "export", "create_opt", "summary", "predict", "show_results", "show_training_loop"),
+    *("ordered_cbs", "freeze", "unfreeze", "freeze_to"),
+}
+"""Methods that take next to no time; what the last three do is followed in `reading`."""
+
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "fit": ("n_epoch", "lr", "wd", "cbs", "reset_opt", "start_epoch"),
+    "fit_one_cycle": (
+        *("n_epoch", "lr_max", "div", "div_final", "pct_start", "wd", "moms", "cbs", "reset_opt"),
+        "start_epoch",
+    ),
+    "fit_flat_cos": ("n_epoch",),
+    "fine_tune": ("epochs", "base_lr", "freeze_epochs"),
+    "fit_sgdr": ("n_cycles", "cycle_len", "lr_max", "cycle_mult"),
+    "fit_cycles": ("n_cycles", "lr", "cycle_len", "cycle_mult"),
+    "lr_find": ("start_lr", "end_lr", "num_it"),
+    "tta": ("ds_idx", "dl", "n", "item_tfms", "batch_tfms", "beta", "use_max"),
+    "validate": ("ds_idx", "dl"),
+    "get_preds": ("ds_idx", "dl"),
+    "show_rights_and_wrongs": ("n",),
+    "show_confusion": (),
+}
+"""The parameters of each method that takes time, as far as they may matter here."""
+
+
+def works_of(method: str, call: ast.Call, names: Names, layers: Layers) -> list[Work]:
+    """Say what a call of a learner's method has to do.
+
+    Parameters
+    ----------
+    method
+        Its name, such as `fit_one_cycle`.
+    call
+        The call.
+    names
+        The values of names, as far as they are known.
+    layers
+        What would train now.
+
+    Raises
+    ------
+    Unread
+        Where that cannot be known.
+
+    Examples
+    --------
+    >>> call = ast.parse("learn.fine_tune(3)", mode="eval").body
+    >>> works_of("fine_tune", call, {}, "frozen")
+    [Work(kind='frozen', amount=1, layers=''), Work(kind='whole', amount=3, layers='')]
+    """
+    if method in HARMLESS:
+        return []
+    if method not in PARAMETERS:
+        raise Unread(f"what `learn.{method}` does")
+    given = _arguments(call, PARAMETERS[method], names)
+    if method == "fine_tune":
+        if layers == "precomputed":
+            raise Unread("`fine_tune` on precomputed features")
+        before = Work("frozen", _count(given, "freeze_epochs", 1))
+        return [before, Work("whole", _count(given, "epochs"))]
+    if method == "lr_find":
+        return [Work("lr_find", max(6, _count(given, "num_it", 100)), layers)]
+    if method.startswith("fit"):
+        return [Work(layers, _epochs(method, given))]
+    return [_looks(method, given, layers)]
+
+
+def _arguments(call: ast.Call, parameters: Sequence[str], names: Names) -> dict[str, Any]:
+    """Give what is passed by name; a star hides what it passes, so everything may be unknown."""
+    if any(isinstance(one, ast.Starred) for one in call.args):
+        return dict.fromkeys(parameters, UNKNOWN)
+    hidden = any(keyword.arg is None for keyword in call.keywords)
+    given: dict[str, Any] = dict.fromkeys(parameters, UNKNOWN) if hidden else {}
+    for name, node in zip(parameters, call.args, strict=False):
+        given[name] = value_of(node, names)
+    for keyword in call.keywords:
+        if keyword.arg is not None:
+            given[keyword.arg] = value_of(keyword.value, names)
+    return given
+
+
+def _count(given: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    value = given.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**6:
+        raise Unread(f"how large `{name}` is")
+    return value
+
+
+def _epochs(method: str, given: Mapping[str, Any]) -> int:
+    if method == "fit_flat_cos":
+        return _count(given, "n_epoch")
+    if method in ("fit", "fit_one_cycle"):
+        return max(0, _count(given, "n_epoch") - _count(given, "start_epoch", 0))
+    cycles = _count(given, "n_cycles")
+    equal = method == "fit_cycles"
+    length = _count(given, "cycle_len", 1 if equal else None)
+    times = _count(given, "cycle_mult", 1 if equal else 2)
+    if cycles > 30 or (times == 1 and not equal):  # fastai's own fit_sgdr divides by zero there
+        raise Unread(f"how many epochs `{method}` trains")
+    return sum(length * times**cycle for cycle in range(cycles))
+
+
+def _looks(method: str, given: Mapping[str, Any], layers: Layers) -> Work:
+    """Count the passes over the validation pictures."""
+    if given.get("ds_idx", 1) != 1 or given.get("dl") is not None:
+        raise Unread(f"how many pictures `{method}` looks at")
+    if layers == "precomputed":
+        if method not in ("validate", "get_preds", "show_confusion"):
+            raise Unread(f"`{method}` on precomputed features")
+        return Work("predict", 1, "precomputed")
+    return Work("predict", _count(given, "n", 4) + 1 if method == "tta" else 1)
