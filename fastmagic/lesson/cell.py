@@ -3,16 +3,23 @@
 It is compiled under a name of its own, with the line numbers it has in the notebook's cell, so that
 an error points at the person's line. What goes wrong keeps its own type (a `NameError` stays one);
 only how IPython shows it is made short, by the `_render_traceback_` that IPython looks for.
+
+A top-level `await` works as in any cell of a notebook. The kernel's own event loop is running while
+a magic runs, and cannot be entered a second time: so the body gets a loop of its own.
 """
 
 from __future__ import annotations
 
 import ast
+import asyncio
 import hashlib
+import inspect
 import linecache
 import sysconfig
 import traceback
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,16 +135,80 @@ def run(
     if display and not cell.quiet and statements and isinstance(statements[-1], ast.Expr):
         last = ast.Expression(statements.pop().value)  # type: ignore[attr-defined]
     try:
-        module = ast.Module(statements, [])
-        exec(compile(module, cell.filename, "exec"), namespace)  # noqa: S102 - the person's own code
-        if last is not None and display is not None:
-            value = eval(compile(last, cell.filename, "eval"), namespace)  # noqa: S307
-            if value is not None:
-                display(value)
+        with closing(_OwnLoop()) as loop:
+            _evaluate(compiled(ast.Module(statements, []), cell.filename), namespace, loop)
+            if last is not None and display is not None:
+                value = _evaluate(compiled(last, cell.filename), namespace, loop)
+                if value is not None:
+                    display(value)
     except Exception as error:
         if not hasattr(error, "_render_traceback_"):
             errors.make_short(error, _short_traceback(error))
         raise
+
+
+def compiled(tree: ast.Module | ast.Expression, filename: str) -> types.CodeType:
+    """Compile a body or its last expression; one that awaits becomes a coroutine's code."""
+    mode = "exec" if isinstance(tree, ast.Module) else "eval"
+    awaits = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    # not by this file's own `from __future__`
+    return compile(tree, filename, mode, flags=awaits, dont_inherit=True)
+
+
+def _evaluate(code: types.CodeType, namespace: dict[str, Any], loop: _OwnLoop) -> Any:
+    value = eval(code, namespace)  # noqa: S307 - the person's own code
+    return loop.run(value) if code.co_flags & inspect.CO_COROUTINE else value
+
+
+class _OwnLoop:
+    """An event loop for one body, made at its first await; the kernel's goes on afterwards."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine to its end, in this thread; an error or Ctrl-C passes through."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+        with _no_loop_running():
+            return self._loop.run_until_complete(coroutine)
+
+    def close(self) -> None:
+        """Cancel what the body left running, and close the loop."""
+        if self._loop is None:
+            return
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        try:
+            with _no_loop_running():
+                ending = asyncio.gather(*tasks, return_exceptions=True) if tasks else None
+                if ending is not None:
+                    self._loop.run_until_complete(ending)
+                self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        finally:
+            self._loop.close()
+
+
+@contextmanager
+def _no_loop_running() -> Iterator[None]:
+    """Let asyncio believe that this thread runs no event loop, as within the block it does not.
+
+    A loop refuses to start while another runs in the same thread, and since Python 3.14 also while
+    a task of another is under way. Both are only marks, and are put back.
+    """
+    outer = asyncio._get_running_loop()
+    task = asyncio.current_task(outer) if outer is not None else None
+    swap = getattr(asyncio.tasks, "_swap_current_task", None)  # Python 3.12 and later
+    if task is not None and swap is not None:
+        swap(outer, None)
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(outer)
+        if task is not None and swap is not None:
+            swap(outer, task)
 
 
 def _syntax_place(error: SyntaxError, lines: list[str]) -> list[str]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from fastmagic import errors
@@ -89,3 +91,88 @@ def test_ipythons_own_syntax_is_handed_to_ipython():
 def test_the_names_that_a_body_uses_are_known():
     assert "learn" in cell.parse("for i in range(2):\n    learn.fit(1)").names
     assert "learn" not in cell.parse("x = 'learn'").names
+
+
+AWAITS = """
+import asyncio
+async def half(n):
+    await asyncio.sleep(0)
+    return 1 / n
+x = await half(2)
+task = asyncio.ensure_future(half(4))
+await task
+"""
+
+
+def run_here(body, namespace=None, display=None):
+    cell.run(cell.parse(body), {} if namespace is None else namespace, display)
+
+
+def run_in_a_task(body, namespace=None, display=None):
+    """Run a body as a kernel does: from a task of a loop that is running; it must go on."""
+
+    async def kernel():
+        beside = asyncio.ensure_future(asyncio.sleep(0, "alive"))
+        me = asyncio.current_task()
+        try:
+            run_here(body, namespace, display)
+        finally:
+            assert asyncio.current_task() is me
+            assert await beside == "alive"
+
+    asyncio.run(kernel())
+
+
+@pytest.fixture(params=[run_here, run_in_a_task], ids=["in a script", "in a running loop"])
+def run_body(request):
+    return request.param
+
+
+def test_a_body_may_await_and_its_last_value_is_shown(run_body):
+    namespace, shown = {}, []
+    run_body(AWAITS, namespace, shown.append)
+    assert namespace["x"] == 0.5
+    assert shown == [0.25]
+
+
+def test_async_for_and_async_with_work_at_the_top(run_body):
+    body = (
+        "from contextlib import asynccontextmanager\n"
+        "async def numbers():\n    yield 1\n    yield 2\n"
+        "@asynccontextmanager\nasync def three():\n    yield 3\n"
+        "async with three() as n:\n    found = [m async for m in numbers()] + [n]"
+    )
+    namespace: dict = {}
+    run_body(body, namespace)
+    assert namespace["found"] == [1, 2, 3]
+
+
+def test_an_error_that_was_awaited_points_at_the_persons_lines(run_body):
+    with pytest.raises(ZeroDivisionError) as caught:
+        run_body(AWAITS + "await half(0)")
+    lines = lines_of(caught.value)
+    assert "in the cell, line 9:" in lines
+    assert "in the cell, line 5, in half:" in lines
+    assert "raised by" not in "".join(lines)
+
+
+def test_a_stop_while_it_awaits_passes_through_and_leaves_no_loop(run_body):
+    body = (
+        AWAITS + "async def stop(): raise KeyboardInterrupt\nloop = task.get_loop()\nawait stop()"
+    )
+    namespace: dict = {}
+    with pytest.raises(KeyboardInterrupt):
+        run_body(body, namespace)
+    assert namespace["loop"].is_closed()
+
+
+def test_what_was_left_running_is_cancelled(run_body):
+    namespace: dict = {}
+    run_body(AWAITS + "left = asyncio.ensure_future(asyncio.sleep(60))\nawait half(1)", namespace)
+    assert namespace["left"].cancelled()
+
+
+def test_the_bodys_annotations_are_read_as_the_person_wrote_them():
+    namespace: dict = {}
+    run_here("def f(n: int): pass", namespace)
+    assert namespace["f"].__annotations__ == {"n": int}

@@ -17,10 +17,12 @@ def show_rights_and_wrongs(learn: Any, n: int = 4) -> None:
     """
     predictions, targets = (np.asarray(values) for values in learn.get_preds())
     rows = kinds_of_pictures(predictions, targets, list(learn.dls.vocab), n)
-    figure = plt.figure(figsize=(3 * n, 3.4 * len(rows)), layout="constrained")
-    for (heading, chosen), row in zip(rows, figure.subfigures(len(rows), 1), strict=True):
+    heights = [3.4 if len(chosen) else 0.4 for _, chosen in rows]
+    figure = plt.figure(figsize=(3 * n, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(rows), 1, height_ratios=heights)
+    for (heading, chosen), row in zip(rows, parts, strict=True):
         row.suptitle(heading if len(chosen) else f"{heading}: there are none")
-        axes = row.subplots(1, n, squeeze=False)[0]
+        axes = row.subplots(1, n, squeeze=False)[0] if len(chosen) else []
         for axis in axes:
             axis.axis("off")
         for axis, number in zip(axes, chosen, strict=False):
