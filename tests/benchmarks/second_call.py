@@ -1,7 +1,8 @@
 """How long `%get_data` takes when the data set is here: 25,000 pictures, each time a new process.
 
 Measured from a process that has loaded IPython, as a notebook's has: the import of our own modules
-and the call, without and with the card. The promise is 0.2 s, without network.
+and the call, without and with the card. The promise is 0.2 s, without network. Our modules are
+compiled once, as an installed package's are.
 
     python -m tests.benchmarks.second_call
 """
@@ -48,7 +49,12 @@ def call(archive: Path, home: Path, how: str) -> float:
     """Call `get_data` in a process of its own; give the seconds."""
     done = subprocess.run(
         [sys.executable, "-c", CALL, str(archive), how],
-        env={**os.environ, "FASTAI_HOME": str(home)},
+        env={
+            **os.environ,
+            "FASTAI_HOME": str(home),
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(home / "compiled"),
+        },
         capture_output=True,
         text=True,
         check=True,
