@@ -8,6 +8,7 @@ from dataclasses import replace
 import pynvml
 import pytest
 
+from fastmagic.gpu import sensors
 from fastmagic.gpu.sensors import GpuSample, HostReadings, Sensors, Space, this_host
 
 from .fake_nvml import T4, FakeCard, FakeLibrary
@@ -136,6 +137,38 @@ def test_this_host_tells_its_memory():
     block = bytearray(80 * 2**20)
     assert here.rss() >= before + 70
     del block
+    here.close()
+
+
+def test_linux_tells_what_psutil_tells():
+    psutil = pytest.importorskip("psutil")
+    try:
+        system = sensors._Proc()
+    except OSError:
+        pytest.skip("there is no /proc here")
+    total, available = system.memory()
+    assert total == psutil.virtual_memory().total // 2**20
+    assert abs(available - psutil.virtual_memory().available // 2**20) < 1024
+    assert abs(system.rss() - psutil.Process().memory_info().rss // 2**20) < 64
+    system.close()
+    with pytest.raises(ValueError, match="closed file"):
+        system.rss()
+
+
+def test_a_linux_too_old_to_tell_what_is_available_is_asked_by_psutil(tmp_path):
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "statm").write_text("100 50 0\n")
+    (tmp_path / "meminfo").write_text("MemTotal: 4 kB\nMemFree: 3 kB\nBuffers: 1 kB\n")
+    with pytest.raises(ValueError, match="MemAvailable"):
+        sensors._Proc(tmp_path)
+
+
+def test_the_host_is_let_go_with_the_sensors(plug_in):
+    closed = []
+    opened = Sensors(plug_in(None), replace(HOST, close=lambda: closed.append(1)))
+    opened.close()
+    opened.close()
+    assert closed == [1]
 
 
 def test_a_host_that_tells_nothing_is_survived(plug_in):
@@ -154,4 +187,4 @@ def test_a_real_gpu_is_read():
 
 
 def test_a_package_too_old_is_named_as_the_cause():
-    assert Sensors(types.SimpleNamespace()).note.endswith("nvidia-ml-py is too old.")
+    assert Sensors(types.SimpleNamespace(), HOST).note.endswith("nvidia-ml-py is too old.")
