@@ -39,6 +39,13 @@ class Text:
 
 
 @dataclasses.dataclass(frozen=True)
+class Heading:
+    """What stands over a section of a long face."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Code:
     """Something to type or to copy."""
 
@@ -62,7 +69,7 @@ class Picture:
     alt: str
 
 
-Part = Text | Code | Table | Picture
+Part = Text | Heading | Code | Table | Picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +101,48 @@ class Face:
     def html(self) -> str:
         """Give the face as one self-contained piece of HTML."""
         title = f'<div style="font-weight:600;font-size:1.1em">{html.escape(self.title)}</div>'
-        body = "".join(_html(part) for part in self.parts)
-        return f'<div style="line-height:1.45;max-width:60em">{title}{body}</div>'
+        return f'<div style="line-height:1.45;max-width:60em">{title}{_body(self)}</div>'
+
+
+def page(face: Face) -> str:
+    """Give a face as a whole HTML page: one file that needs no network and runs no script.
+
+    It follows the reader's light or dark setting, and what is too wide for a small screen scrolls.
+
+    Examples
+    --------
+    >>> print(page(Face("Lesson 1: pets", (Text("Finished."),)))[:32])
+    <!doctype html>
+    <html lang="en">
+    """
+    title = html.escape(face.title)
+    return PAGE.format(title=title, body=_body(face))
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
+style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 16px/1.45 system-ui, sans-serif; max-width: 60em; margin: 1.5em auto; \
+padding: 0 1em; overflow-wrap: break-word }}
+h1 {{ font-size: 1.4em; margin: 0 0 .4em }}
+</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{body}
+</main>
+</body>
+</html>
+"""
 
 
 def harmless(text: str) -> str:
@@ -117,16 +164,22 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], name: str = "")
 
 def _text(part: Part) -> str:
     if isinstance(part, Text):
-        lines = harmless(part.text).splitlines()
-        return "\n".join(
-            "\n".join(textwrap.wrap(line, LINE, break_long_words=False, break_on_hyphens=False))
-            for line in lines
-        )
+        return _wrapped(part.text)
+    if isinstance(part, Heading):
+        return "\n" + harmless(part.text)
     if isinstance(part, Code):
         return textwrap.indent(harmless(part.text), "    ")
     if isinstance(part, Picture):
-        return f"[{harmless(part.alt)}]"
+        return _wrapped(f"[{part.alt}]")
     return table_text(part)
+
+
+def _wrapped(text: str) -> str:
+    lines = harmless(text).splitlines()
+    return "\n".join(
+        "\n".join(textwrap.wrap(line, LINE, break_long_words=False, break_on_hyphens=False))
+        for line in lines
+    )
 
 
 def table_text(part: Table) -> str:
@@ -171,11 +224,18 @@ def table_line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return ("  " + "  ".join(padded)).rstrip()
 
 
+def _body(face: Face) -> str:
+    return "".join(_html(part) for part in face.parts)
+
+
 def _html(part: Part) -> str:
     if isinstance(part, Text):
         words = html.escape(part.text).replace("\n", "<br>")
         style = "margin:.3em 0;opacity:.75;font-size:.9em" if part.quiet else "margin:.3em 0"
         return f'<div style="{style}">{f"<b>{words}</b>" if part.strong else words}</div>'
+    if isinstance(part, Heading):
+        style = "font-weight:600;margin:1em 0 .2em"
+        return f'<div role="heading" aria-level="2" style="{style}">{html.escape(part.text)}</div>'
     if isinstance(part, Code):
         style = (
             "margin:.3em 0;padding:.4em .6em;border:1px solid rgba(128,128,128,.35);overflow-x:auto"
@@ -197,8 +257,8 @@ def _html_table(part: Table) -> str:
         for row in part.rows
     )
     return (
-        '<table style="border-collapse:collapse;margin:.4em 0">'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        '<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:.4em 0">'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 

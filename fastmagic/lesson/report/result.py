@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fastmagic import faces
-from fastmagic.faces import Code, Face, Part, Picture, Shown, Text
+from fastmagic.faces import Code, Face, Heading, Part, Picture, Shown, Text
 from fastmagic.gpu import chart
 from fastmagic.gpu.monitor import MonitorSummary
 from fastmagic.guard.incidents import Incident
 from fastmagic.guard.stages import Stage, to_plain
 from fastmagic.lesson.loading import Loading
+from fastmagic.lesson.report import drawn, interval
 from fastmagic.lesson.report.curves import Curves
 from fastmagic.lesson.report.judged import Judged
 from fastmagic.lesson.report.plain import without_nan
-from fastmagic.lesson.report.tables import epochs_table, stages_table
+from fastmagic.lesson.report.tables import WHOLE, confusion_table, epochs_table, stages_table
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,11 @@ class TrainResult(Shown):
         this data set with test-time augmentation; None where there are none.
     validation_pictures
         How many pictures the accuracies were counted on; None where that is not known.
+    identity
+        The digest of what was asked for: of body, settings, pictures, and what was gone on from.
     forecast
         What was said before the start; an object whose `sentences()` are plain lines, or None.
+        `to_dict()` has these lines.
     choices
         What was chosen for the person, and why: `precision`, say.
     chart
@@ -99,7 +104,8 @@ class TrainResult(Shown):
     curves: Curves | None = field(default=None, repr=False, compare=False)
     reference: tuple[float, float] | None = None
     validation_pictures: int | None = None
-    forecast: Any = field(default=None, compare=False)
+    identity: str = ""
+    forecast: Any = field(default=None, repr=False, compare=False)
     choices: Mapping[str, str] = field(default_factory=dict)
     chart: bytes | None = field(default=None, repr=False, compare=False)
     learn: Any = field(default=None, repr=False, compare=False)
@@ -110,35 +116,104 @@ class TrainResult(Shown):
         plain = super().to_dict()
         plain["stages"] = [to_plain(stage) for stage in self.stages]
         plain["judged"] = None if self.judged is None else self.judged.to_dict()
+        plain["forecast"] = list(said_of(self.forecast))
         return dict(without_nan(plain))
+
+    @property
+    def pictures(self) -> int | None:
+        """How many pictures the accuracies were counted on; None where that is not known."""
+        return self.validation_pictures if self.judged is None else len(self.judged.files)
 
     def face(self) -> Face:
         """Build the report that a person sees."""
         parts: list[Part] = [Text(self._verdict(), strong=True)]
-        if self.stages:
-            parts += [stages_table(self.stages), epochs_table(self.stages)]
-        parts += self._usage()
+        parts += [*self._accuracies(), *self._training(), *self._mistakes(), *self._usage()]
         if self.incidents:
-            parts.append(Text("Incidents: " + "; ".join(str(i) for i in self.incidents) + "."))
-        parts.append(Text(f"Everything is in {self.folder}", quiet=True))
-        if self.model is not None:
-            parts.append(Text("Ask the model about a photo of yours:"))
-            parts.append(Code('learn.predict("my_photo.jpg")'))
-            parts.append(Text("and anywhere else, with plain fastai and without fastmagic:"))
-            parts.append(
-                Code(f"from fastai.vision.all import *\nload_learner({str(self.model)!r})")
-            )
+            parts.append(Heading("Incidents"))
+            parts += [Text(f"{incident}.") for incident in self.incidents]
+        parts += self._what_is_left()
         return Face(f"Lesson 1: {self.data}, {self.recipe}", tuple(parts))
+
+    def _accuracies(self) -> list[Part]:
+        """Set each stage's accuracy, how far it can be trusted, and what the lesson reached."""
+        if not self.stages:
+            return []
+        table = stages_table(
+            self.stages,
+            pictures=self.pictures,
+            accuracy_tta=self.accuracy_tta,
+            reference=self.reference,
+        )
+        parts: list[Part] = [table]
+        share = self.accuracy if self.accuracy_tta is None else self.accuracy_tta
+        lines = [interval.grain(self.pictures)] if self.pictures else []
+        if self.reference is not None:
+            lines.append(
+                "The lesson's own published runs reached "
+                f"{interval.band(self.reference)} with test-time augmentation (TTA)."
+            )
+            if share is not None and self.pictures:
+                lines.append(interval.against(share, self.pictures, self.reference))
+        return [*parts, Text(" ".join(lines), quiet=True)] if lines else parts
+
+    def _training(self) -> list[Part]:
+        if not self.stages:
+            return []
+        parts: list[Part] = [Heading("Training"), epochs_table(self.stages), *self._curves]
+        kept = ("arch", "weights", "size", "bs", "precision", "seed")
+        told = [f"{name} {self.arguments[name]}" for name in kept if self.arguments.get(name)]
+        lines = [f"Settings: {', '.join(told)}."] if told else []
+        lines += [f"{name.capitalize()}: {why}" for name, why in self.choices.items()]
+        return [*parts, *(Text(line, quiet=True) for line in lines)]
+
+    @functools.cached_property
+    def _curves(self) -> tuple[Part, ...]:
+        return drawn.curves_part(self.stages, self.curves)
+
+    @functools.cached_property
+    def _sheets(self) -> tuple[Part, ...]:
+        if self.judged is None:
+            return ()
+        return (*drawn.wrong_part(self.judged), *drawn.uncertain_part(self.judged))
+
+    def _mistakes(self) -> list[Part]:
+        """Show which classes are taken for which, and the pictures to look at."""
+        if self.judged is None or not self.judged.files:
+            return []
+        wrong = int((~self.judged.right).sum())
+        said = f"{wrong:,} of {len(self.judged.files):,} validation pictures were said wrong."
+        parts: list[Part] = [Heading("What it gets wrong"), Text(said)]
+        if wrong or len(self.judged.classes) <= WHOLE:
+            parts.append(confusion_table(self.judged))
+        return [*parts, *self._sheets]
 
     def _usage(self) -> list[Part]:
         """Say what the machine did meanwhile, and show it."""
-        lines = [] if self.loading is None else list(self.loading.sentences())
+        lines = [] if self.forecast is None else [f"Forecast: {s}" for s in said_of(self.forecast)]
+        lines += [] if self.loading is None else self.loading.sentences()
         if self.monitor is not None:
             lines += self.monitor.sentences()
         parts: list[Part] = [Text(line, quiet=True) for line in lines]
         if self.chart is not None and self.monitor is not None:
             parts.append(Picture(self.chart, chart.alternative(self.monitor)))
-        return parts
+        return [Heading("The machine"), *parts] if parts else []
+
+    def _what_is_left(self) -> list[Part]:
+        """Say where everything is, and how to use the model."""
+        where = Text(f"Everything is in {self.folder}", quiet=True)
+        if self.model is None:
+            return [where]
+        return [
+            Heading("The model"),
+            Text("Ask it about a photo of yours:"),
+            Code('learn.predict("my_photo.jpg")'),
+            Text("and anywhere else, with plain fastai and without fastmagic:"),
+            Code(
+                "from fastai.vision.all import *\n"
+                f'load_learner({str(self.model)!r}).predict("my_photo.jpg")'
+            ),
+            where,
+        ]
 
     def _verdict(self) -> str:
         reached = "no accuracy measured"
@@ -149,3 +224,9 @@ class TrainResult(Shown):
         took = faces.duration(self.seconds)
         done = {"finished": "Finished", "stopped": "Stopped", "failed": "Failed"}[self.status]
         return f"{done}: {reached}, in {took} on {self.device.upper()}."
+
+
+def said_of(forecast: Any) -> tuple[str, ...]:
+    """Give a forecast's sentences; its `sentences` may be a method, or the lines themselves."""
+    sentences = getattr(forecast, "sentences", ())
+    return tuple(sentences() if callable(sentences) else sentences)
