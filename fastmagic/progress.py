@@ -9,11 +9,13 @@ that the next one replaces, `finish` for the result's face. How that looks is th
     LogView        lines only: no carriage returns, no escape codes, now and then a line of progress
     QuietView      nothing: what the Python twins use unless they are asked to show
 
-The moving line is written by tqdm's own formatter.
+The moving line's words are made in `meter`, the picture of a `curve` in the module of that name.
 """
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import html
 import json
 import sys
@@ -22,8 +24,9 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, TextIO
 
-from fastmagic import faces, platforms
-from fastmagic.faces import Face, Part, Table, Text
+from fastmagic import curve, faces, meter, platforms
+from fastmagic.faces import Face, Part, Picture, Table, Text
+from fastmagic.meter import Bar
 
 UPDATES_PER_SECOND = 5
 LOG_EVERY_SECONDS = 10
@@ -52,13 +55,13 @@ class View:
         self.rows: list[tuple[str, ...]] = []
         self.table_name = ""
         self._clock = clock
-        self._bar: tuple[str, float, float | None, str] | None = None
-        self._bar_note = ""
+        self._bar: Bar | None = None
         self._bar_since = 0.0
         self._bar_label = ""
         self._bar_from = 0.0
         self._curve: tuple[str, Sequence[float]] | None = None
         self._drawn = float("-inf")
+        self._updates = collections.deque([float("-inf")] * UPDATES_PER_SECOND, UPDATES_PER_SECOND)
 
     def note(self, text: str) -> None:
         """Say one line that stays."""
@@ -66,35 +69,18 @@ class View:
         self._note(text)
 
     def bar(
-        self,
-        label: str,
-        done: float,
-        total: float | None = None,
-        unit: str = "",
-        note: str = "",
+        self, label: str, done: float, total: float | None = None, unit: str = "", note: str = ""
     ) -> None:
         """Move the one moving line; drawn at most five times a second.
 
-        Parameters
-        ----------
-        label
-            What is being done; another label begins another bar.
-        done, total
-            How much of it is done, and of how much; None where that is not known.
-        unit
-            Of both; `B` for bytes.
-        note
-            What stands beside the bar, parted by commas; where there is no room for all of it, the
-            last parts are left out.
+        `total` is None where it is not known; the unit of both is `B` for bytes. `note` stands
+        beside, in parts with commas: where there is no room for all, the last ones are left out.
         """
-        now = self._clock()
         if label != self._bar_label:
-            self._bar_label, self._bar_since, self._drawn = label, now, float("-inf")
+            self._bar_label, self._bar_since, self._drawn = label, self._clock(), float("-inf")
             self._bar_from = done  # what was there before does not count for the rate
-        self._bar = (label, done, total, unit)
-        self._bar_note = note
-        if now - self._drawn >= self._pause():
-            self._drawn = now
+        self._bar = Bar(label, done, total, unit, note)
+        if self._due():
             self._draw_bar()
 
     def row(self, head: Sequence[str], values: Sequence[object], name: str = "") -> None:
@@ -111,21 +97,11 @@ class View:
 
     def live(self, face: Face) -> None:
         """Show a face that the next one replaces; drawn at most five times a second."""
-        now = self._clock()
-        if now - self._drawn >= self._pause():
-            self._drawn = now
+        if self._due():
             self._live(face)
 
     def curve(self, label: str, values: Sequence[float]) -> None:
-        """Show a curve in a notebook, such as the loss of each step; drawn with the bar.
-
-        Parameters
-        ----------
-        label
-            What it is of.
-        values
-            All of its values so far, in order; the sequence may go on growing.
-        """
+        """Show a curve in a notebook: all of its values so far; the sequence may go on growing."""
         self._curve = (label, values)
 
     def finish(self, face: Face) -> None:
@@ -151,30 +127,23 @@ class View:
     ) -> None:
         self.clear_bar()
 
-    def _bar_text(self, columns: int) -> str:
+    def _bar_text(self, columns: int, *, beside: bool = True) -> str:
+        """Give the moving line; the note stands beside it, or else on a line of its own."""
         if self._bar is None:
             return ""
-        from tqdm import tqdm
+        bar = self._bar if beside else dataclasses.replace(self._bar, note="")
+        elapsed = self._clock() - self._bar_since
+        line = meter.line(bar, columns, elapsed=elapsed, already=self._bar_from)
+        return line if beside or not self._bar.note else f"{line}\n    {self._bar.note}"
 
-        label, done, total, unit = self._bar
-        if total is None:
-            amount = faces.size(done) if unit == "B" else f"{done:g}{unit}"
-            return f"{label} … {amount}"[:columns]
-        scale = unit == "B"
-        elapsed = max(self._clock() - self._bar_since, 1e-6)
-        return str(
-            tqdm.format_meter(
-                done,
-                total,
-                elapsed,
-                ncols=columns,
-                prefix=label,
-                unit=unit,
-                unit_scale=scale,
-                ascii=False,
-                initial=self._bar_from,
-            )
-        )
+    def _due(self) -> bool:
+        """Whether it is time to draw: not within the pause, nor a sixth time within one second."""
+        now = self._clock()
+        if now - self._drawn < self._pause() or now - self._updates[0] < 1:
+            return False
+        self._drawn = now
+        self._updates.append(now)
+        return True
 
     def _pause(self) -> float:
         return 1 / UPDATES_PER_SECOND
@@ -202,12 +171,7 @@ class NestedView(View):
         self._outer.note(text)
 
     def bar(
-        self,
-        label: str,
-        done: float,
-        total: float | None = None,
-        unit: str = "",
-        note: str = "",
+        self, label: str, done: float, total: float | None = None, unit: str = "", note: str = ""
     ) -> None:
         """Move the outer view's line."""
         self._outer.bar(label, done, total, unit, note)
@@ -243,7 +207,7 @@ class LogView(View):
     def _draw_bar(self) -> None:
         if self._bar is None or self._clock() - self._bar_since < LOG_EVERY_SECONDS:
             return  # quick work needs no line of progress in a log
-        self._print(self._bar_text(faces.LINE))
+        self._print(self._bar_text(faces.LINE, beside=False))
 
     def _row(self) -> None:
         widths = [max(len(title), 10) for title in self.head]
@@ -320,6 +284,7 @@ class NotebookView(View):
         self._title = title
         self._display = display
         self._handle: Any = None
+        self._behind = False  # the output, by a row
 
     def _show(self, bundle: dict[str, str]) -> None:
         if self._handle is None:
@@ -331,23 +296,38 @@ class NotebookView(View):
         else:
             self._handle.update(bundle, raw=True)
 
+    def curve(self, label: str, values: Sequence[float]) -> None:
+        """Show the curve under the table."""
+        super().curve(label, values)
+        if self._due():
+            self._refresh()
+
+    def clear_bar(self) -> None:
+        """Take the bar away; nothing that was said is left unseen."""
+        super().clear_bar()
+        if self._behind:
+            self._refresh()
+
     def _refresh(self) -> None:
+        self._behind = False
         parts: list[Part] = [Text(note) for note in self.notes]
         if self.rows:
             parts.append(faces.table(self.head, self.rows, self.table_name))
+        if self._curve is not None and (png := curve.draw(*self._curve)):
+            parts.append(Picture(png, curve.alternative(*self._curve)))
         shown = faces.bundle(Face(self._title, tuple(parts)))
         if self._bar is not None:
-            shown["text/plain"] += "\n" + self._bar_text(faces.LINE)
+            shown["text/plain"] += "\n" + self._bar_text(faces.LINE, beside=False)
             shown["text/html"] += self._bar_html()
         self._show(shown)
 
     def _bar_html(self) -> str:
         assert self._bar is not None
-        label, done, total, _ = self._bar
-        value = f'value="{done}" max="{total}"' if total else ""
-        words = html.escape(self._bar_text(faces.LINE))
+        bar = self._bar
+        value = f'value="{bar.done}" max="{bar.total}"' if bar.total else ""
+        words = html.escape(self._bar_text(faces.LINE, beside=False)).replace("\n", "<br>")
         return (
-            f'<div><progress {value} style="width:20em" aria-label="{html.escape(label)}">'
+            f'<div><progress {value} style="width:20em" aria-label="{html.escape(bar.label)}">'
             "</progress>"
             f'<div style="font-family:monospace;font-size:.85em">{words}</div></div>'
         )
@@ -359,7 +339,9 @@ class NotebookView(View):
         self._refresh()
 
     def _row(self) -> None:
-        self._refresh()
+        self._behind = not self._due()  # then the bar's next step shows it, or what comes after
+        if not self._behind:
+            self._refresh()
 
     def _table(self, table: Table) -> None:  # noqa: ARG002 - the view has its rows
         self._refresh()

@@ -8,6 +8,8 @@ from fastmagic import progress
 from fastmagic.faces import Face, Text, table
 from fastmagic.platforms import Platform
 
+NOTE = "loss 0.1234, GPU 5.1 of 15.0 GiB, host 3.2 of 13 GiB"
+
 
 class Clock:
     def __init__(self) -> None:
@@ -142,3 +144,95 @@ def test_a_twin_that_is_not_asked_to_show_says_nothing(capsys):
         view.bar("hidden", 1, 2)
         view.finish(Face("hidden"))
     assert capsys.readouterr().out == ""
+
+
+def test_a_note_beside_the_bar_gives_way_before_the_time_that_is_left():
+    stream, clock = io.StringIO(), Clock()
+    view = progress.TerminalView(stream, clock, columns=lambda: 80)
+    view.bar("fit 1, epoch 1 of 3, training", 0, 24, " batches", NOTE)
+    clock.now = 10
+    view.bar("fit 1, epoch 1 of 3, training", 12, 24, " batches", NOTE)
+    line = stream.getvalue().split("\r")[-1]
+    assert "[00:10<00:10]" in line
+    assert "loss 0.1234" in line
+    assert "host" not in line
+    assert len(line) < 80
+
+
+def test_a_wide_terminal_has_room_for_the_bar_and_the_whole_note():
+    stream, clock = io.StringIO(), Clock()
+    view = progress.TerminalView(stream, clock, columns=lambda: 160)
+    view.bar("training", 1, 24, " batches", NOTE)
+    line = stream.getvalue()
+    assert "|" in line
+    assert line.endswith(NOTE)
+
+
+def test_a_log_has_the_note_below_the_line_of_progress():
+    stream, clock = io.StringIO(), Clock()
+    view = progress.LogView(stream, clock)
+    for step in range(15):
+        clock.now = step
+        view.bar("training", step, 24, " batches", NOTE)
+    first, second = stream.getvalue().splitlines()
+    assert first.startswith("training:  42%")
+    assert second == f"    {NOTE}"
+
+
+def test_a_notebook_shows_the_curve_under_the_table_on_a_ground_of_its_own():
+    display, clock = Display(), Clock()
+    view = progress.NotebookView("Lesson", display, clock)
+    view.row(["epoch", "loss"], [0, 0.5])
+    view.curve("loss", [0.9, 0.5, 0.25])
+    clock.now = 1
+    view.bar("training", 1, 2, note=NOTE)
+    html, text = display.shown[-1]["text/html"], display.shown[-1]["text/plain"]
+    assert html.index("<table") < html.index('alt="loss, from 0.9000 to 0.2500"')
+    assert html.index("<img") < html.index("<progress")
+    assert NOTE in html
+    assert "[loss, from 0.9000 to 0.2500]" in text
+    assert display.handles == 1
+
+
+def test_a_curve_is_not_drawn_in_logs_and_terminals():
+    for kind in (progress.LogView, progress.TerminalView):
+        stream = io.StringIO()
+        kind(stream).curve("loss", [0.9, 0.5, 0.25])
+        assert stream.getvalue() == ""
+
+
+def test_short_epochs_update_the_output_five_times_a_second_too():
+    display, clock = Display(), Clock()
+    view = progress.NotebookView("Lesson", display, clock)
+    losses = []
+    for step in range(3000):
+        clock.now = step / 1000
+        losses.append(1 / (step + 1))
+        view.curve("loss", losses)
+        view.bar(f"epoch {step // 20}", step % 20, 20, note=f"loss {losses[-1]:.4f}")
+        if step % 20 == 19:
+            view.row(["epoch", "loss"], [step // 20, losses[-1]])
+    assert 10 <= len(display.shown) <= 16
+    view.clear_bar()
+    assert "<progress" not in display.shown[-1]["text/html"]
+    assert "<td" in display.shown[-1]["text/html"]
+    assert ">149<" in display.shown[-1]["text/html"]
+
+
+def test_a_row_that_came_too_soon_is_seen_when_the_block_ends():
+    display, clock = Display(), Clock()
+    with progress.NotebookView("Lesson", display, clock) as view:
+        view.row(["epoch"], [0])
+        view.row(["epoch"], [1])
+    assert ">1<" in display.shown[-1]["text/html"]
+
+
+def test_a_verb_within_a_verb_hands_on_its_bar_note_and_curve():
+    display, clock = Display(), Clock()
+    outer = progress.NotebookView("Lesson", display, clock)
+    inner = progress.NestedView(outer)
+    inner.curve("loss", [0.9, 0.5])
+    clock.now = 1
+    inner.bar("fetching", 1, 2, "B", NOTE)
+    assert NOTE in display.shown[-1]["text/html"]
+    assert 'alt="loss,' in display.shown[-1]["text/html"]

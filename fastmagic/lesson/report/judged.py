@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmagic import faces
 
-LISTED = 8
+LISTED = 6
 """Most wrong and most uncertain pictures that a report shows, of each."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastmagic.lesson.report.judged import Opinion
 
-COLUMNS = 4
+COLUMNS = 3
 CELL = 160  # pixels, the width of a picture and of its caption
 SIDES = (
     160,
@@ -88,39 +88,45 @@ def _sheet(tiles: Sequence[Any], opinions: Sequence[Opinion], side: int) -> byte
     lines = -(-len(tiles) // COLUMNS)
     step = side + 3 * _LINE + _GAP
     width = min(COLUMNS, len(tiles)) * (CELL + _GAP) - _GAP
-    sheet = Image.new("RGB", (width, lines * step - _GAP), "white")
+    photos = Image.new("RGB", (width, lines * step - _GAP), "white")
+    boxes = []
     for number, tile in enumerate(tiles):
         left, top = number % COLUMNS * (CELL + _GAP), number // COLUMNS * step
         if tile is not None:
             small = tile.copy()
             small.thumbnail((CELL, side))
-            sheet.paste(small, (left, top + side - small.height))
-    flat = _flat(sheet)
+            at = left, top + side - small.height
+            photos.paste(small, at)
+            boxes.append((*at, at[0] + small.width, top + side))
+    sheet = _on_paper(photos, boxes)
     for number, (tile, opinion) in enumerate(zip(tiles, opinions, strict=True)):
         place = number % COLUMNS * (CELL + _GAP), number // COLUMNS * step + side
-        flat.paste(_caption(opinion, gone=tile is None), place)
+        sheet.paste(_caption(opinion, gone=tile is None), place)
     buffer = io.BytesIO()
-    flat.save(buffer, "PNG", optimize=True)
+    sheet.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
-def _flat(sheet: Any) -> Any:
-    """Give the sheet by a palette, a third of the bytes, whose last colours are the captions'."""
+def _on_paper(photos: Any, boxes: Sequence[tuple[int, int, int, int]]) -> Any:
+    """Give the photographs by a palette, a third of the bytes, with greys for the captions."""
     from PIL import Image
 
-    palette = sheet.quantize(256 - _GREYS)
+    palette = photos.quantize(256 - _GREYS)
     # Without dithering, fur and sky would show steps.
-    flat = sheet.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    flat = photos.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
     colours = (flat.getpalette() or [])[: 3 * (256 - _GREYS)]
     colours += [0] * (3 * (256 - _GREYS) - len(colours))
     for number in range(_GREYS):
         colours += [round(255 * number / (_GREYS - 1))] * 3
-    flat.putpalette(colours)
-    return flat
+    sheet = Image.new("P", photos.size, 255)  # the last colour, white
+    sheet.putpalette(colours)
+    for box in boxes:
+        sheet.paste(flat.crop(box), box[:2])
+    return sheet
 
 
 def _caption(opinion: Opinion, *, gone: bool) -> Any:
-    """Draw what was said of one picture, as places in the palette that `_flat` makes."""
+    """Draw what was said of one picture, as places in the palette that `_on_paper` makes."""
     from PIL import Image, ImageDraw
 
     strip = Image.new("L", (CELL, 3 * _LINE), 255)
