@@ -44,12 +44,15 @@ class Cell:
         What it was parsed to.
     quiet
         Whether a trailing semicolon keeps the last value from being shown.
+    first_line
+        The line that the text begins at in the notebook's cell.
     """
 
     source: str
     filename: str
     tree: ast.Module
     quiet: bool
+    first_line: int = 1
 
     @property
     def names(self) -> set[str]:
@@ -103,7 +106,7 @@ def parse(
     except SyntaxError as error:
         errors.make_short(error, [f"SyntaxError: {error.msg}", *_syntax_place(error, lines)])
         raise
-    return Cell(source, filename, tree, source.rstrip().endswith(";"))
+    return Cell(source, filename, tree, source.rstrip().endswith(";"), first_line)
 
 
 def run(

@@ -2,14 +2,16 @@
 
 A body `train()` that calls a function of an earlier cell uses `learn` where that function does, so
 `learn` has to be ready. Names are read from compiled code, which knows what is local to a function
-and what is not.
+and what is not. `outside_names` tells further which of them must be there before the body begins.
 """
 
 from __future__ import annotations
 
 import ast
+import copy
 import dis
 import functools
+import inspect
 import itertools
 import re
 import sys
@@ -19,11 +21,12 @@ from typing import Any
 
 from fastmagic.lesson import cell as cells
 
-GLOBAL = {
-    *("LOAD_NAME", "STORE_NAME", "DELETE_NAME", "LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL"),
-    *("LOAD_FROM_DICT_OR_GLOBALS",),
-}
-"""The instructions that look a name up in the namespace, or may."""
+LOADS = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS", "DELETE_NAME", "DELETE_GLOBAL"}
+STORES = {"STORE_NAME", "STORE_GLOBAL"}
+"""The instructions that look a name up in the namespace, or may; and those that set one there."""
+
+IMPLICIT = {"__name__", "__module__", "__qualname__", "__firstlineno__"}
+"""What the compiler itself reads and sets, for a class."""
 
 MAGICS = {"run_line_magic", "run_cell_magic"}
 SHELLS = {"system", "getoutput"}
@@ -102,11 +105,16 @@ def names_in(code: types.CodeType) -> set[str]:
     >>> sorted(names_in(compile("def f(x): return x + y", "", "exec")))
     ['f', 'y']
     """
-    names = {one.argval for one in dis.get_instructions(code) if one.opname in GLOBAL}
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            names |= names_in(constant)
-    return names - {"__name__", "__module__", "__qualname__", "__firstlineno__"}
+    return _of(code, LOADS | STORES).union(*(names_in(inner) for inner in _within(code)))
+
+
+def _of(code: types.CodeType, instructions: set[str]) -> set[str]:
+    found = {one.argval for one in dis.get_instructions(code) if one.opname in instructions}
+    return found - IMPLICIT
+
+
+def _within(code: types.CodeType) -> list[types.CodeType]:
+    return [one for one in code.co_consts if isinstance(one, types.CodeType)]
 
 
 def codes_of(value: Any, namespace: Mapping[str, Any]) -> Iterator[types.CodeType]:
@@ -160,3 +168,121 @@ def _is_filled(cell: types.CellType) -> bool:
     except ValueError:
         return False
     return True
+
+
+def outside_names(tree: ast.Module, filename: str = "<body>") -> tuple[set[str], set[str]]:
+    """Name what code reads that it has not set itself by then.
+
+    Parameters
+    ----------
+    tree
+        The parsed code.
+    filename
+        Its name, for the compiler.
+
+    Returns
+    -------
+    surely, perhaps
+        The names that have to be there before it runs, and those that may have to: set before only
+        in a branch or a loop, or read by a function that may be called before they are set.
+
+    Examples
+    --------
+    >>> body = "n = lr\\nfor i in range(n):\\n    x = i\\nprint(x)"
+    >>> [sorted(names) for names in outside_names(ast.parse(body))]
+    [['lr', 'print', 'range'], ['x']]
+    """
+    flow = _Flow(filename)
+    flow.block(tree.body, set())
+    late = flow.late - flow.surely
+    return flow.surely | (late - flow.bound), (flow.perhaps | late & flow.bound) - flow.surely
+
+
+class _Flow:
+    """Follows statements in their order, with what is set by then."""
+
+    def __init__(self, filename: str) -> None:
+        self.filename = filename
+        self.surely: set[str] = set()
+        self.perhaps: set[str] = set()
+        self.late: set[str] = set()  # read in functions
+        self.bound: set[str] = set()  # set anywhere
+
+    def block(self, statements: list[ast.stmt], known: set[str]) -> None:
+        """Follow a block; `known` is what is set before it, and afterwards what it sets."""
+        for statement in statements:
+            blocks = _blocks(statement)
+            header_sets = self._header(statement, known)
+            if not blocks or isinstance(statement, (ast.With, ast.AsyncWith)):
+                known |= header_sets
+            for inner in blocks:  # only a `with` surely runs its block, and to its end
+                always = isinstance(statement, (ast.With, ast.AsyncWith))
+                self.block(inner, known if always else known | header_sets)
+
+    def _header(self, statement: ast.stmt, known: set[str]) -> set[str]:
+        """Note what a statement reads, without its blocks; give what it sets."""
+        code = cells.compiled(ast.Module(_without_blocks(statement), []), self.filename)
+        now, late = _reads(code)
+        for handler in getattr(statement, "handlers", []):
+            now.discard(handler.name)  # deleted at its end, which is no use of it
+        self.late |= late - known
+        self.perhaps |= now & self.bound - known
+        self.surely |= now - self.bound - known
+        sets = _of(code, STORES).union(*(_globals_set(inner) for inner in _within(code)))
+        self.bound |= sets
+        return sets
+
+
+def _blocks(statement: ast.stmt) -> list[list[ast.stmt]]:
+    """Give the blocks of a compound statement in their order; a definition is none."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return []
+    names = ("body", "handlers", "cases", "orelse", "finalbody")
+    parts = [getattr(statement, name, []) for name in names]
+    blocks: list[list[ast.stmt]] = []
+    for part in filter(None, parts):
+        inner = [one.body for one in part if isinstance(one, (ast.ExceptHandler, ast.match_case))]
+        blocks += inner or [part]
+    return blocks
+
+
+def _without_blocks(statement: ast.stmt) -> list[ast.stmt]:
+    """Copy a statement with its blocks emptied, so that only its own first line is left."""
+    if isinstance(statement, (ast.Break, ast.Continue)):  # cannot be compiled alone
+        return []
+    if not _blocks(statement):
+        return [statement]
+    bare = copy.copy(statement)
+    for name in ("body", "orelse", "finalbody"):
+        if getattr(bare, name, None):
+            setattr(bare, name, [ast.copy_location(ast.Pass(), statement)])
+    for name in ("handlers", "cases"):
+        if getattr(bare, name, None):
+            setattr(bare, name, [_bare(one) for one in getattr(bare, name)])
+    return [bare]
+
+
+def _bare(part: ast.ExceptHandler | ast.match_case) -> Any:
+    bare = copy.copy(part)
+    bare.body = [ast.copy_location(ast.Pass(), part.body[0])]
+    return bare
+
+
+def _reads(code: types.CodeType) -> tuple[set[str], set[str]]:
+    """Name what code looks up when it runs, and what its functions look up when they are called."""
+    now, late = _of(code, LOADS), set[str]()
+    for inner in _within(code):
+        in_a_class = not inner.co_flags & inspect.CO_OPTIMIZED
+        inner_now, inner_late = _reads(inner)
+        late |= inner_late
+        if in_a_class:
+            now |= inner_now - _of(inner, STORES)
+        elif inner.co_name in ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"):
+            now |= inner_now
+        else:
+            late |= inner_now
+    return now, late
+
+
+def _globals_set(code: types.CodeType) -> set[str]:
+    return _of(code, {"STORE_GLOBAL"}).union(*(_globals_set(inner) for inner in _within(code)))

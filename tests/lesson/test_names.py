@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import ast
 import functools
 
 import pytest
 
 from fastmagic.lesson import cell
-from fastmagic.lesson.names import own_names, used_names
+from fastmagic.lesson.names import outside_names, own_names, used_names
 
 EARLIER_CELLS = """
+import ast
 import functools
 
 def fit(): learn.fit(1)
@@ -128,3 +130,34 @@ def test_great_collections_and_cycles_do_no_harm():
 
 def test_a_body_that_cannot_be_compiled_has_names_all_the_same():
     assert "learn" in own_names(cell.parse("return learn"))
+
+
+@pytest.mark.parametrize(
+    ("body", "surely", "perhaps"),
+    [
+        ("x = y", "y", ""),
+        ("x = 1\ny = x", "", ""),
+        ("x += 1", "x", ""),
+        ("preds, targets = f()\nprint(preds)", "f print", ""),
+        ("for i in a:\n    x = i\n    z = x\nz", "a", "z"),
+        ("if a:\n    x = 1\nelse:\n    y = x", "a", "x"),
+        ("with a as b:\n    x = b\nx", "a", ""),
+        ("try:\n    x = a\nexcept E as e:\n    e\nfinally:\n    b", "a E b", ""),
+        ("while a:\n    break", "a", ""),
+        ("def f(n=a): return x + n\nx = 1", "a", "x"),
+        ("def f(): return x", "x", ""),
+        ("class A(B):\n    n = 1\n    m = n + a\n    def f(self): return b", "B a b", ""),
+        ("[x for x in a if x < b]", "a b", ""),
+        ("f = lambda x: x + a", "a", ""),
+        ("import os.path\nos", "", ""),
+        ("match a:\n    case [x, y]:\n        x\n    case _:\n        b", "a b", ""),
+        ("x = await a", "a", ""),
+        ("async with a as b:\n    c", "a c", ""),
+        ("def f():\n    global n\n    n = 1\nf()\nn", "", ""),
+        ("del a", "a", ""),
+        ("x[i].y = z", "x i z", ""),
+    ],
+)
+def test_what_must_be_there_before_a_body_runs_is_known(body, surely, perhaps):
+    found = outside_names(ast.parse(body))
+    assert [set(surely.split()), set(perhaps.split())] == list(found)
