@@ -194,6 +194,8 @@ def _probe_words(probe: Probe | None) -> str:
 
 
 def _span(devices: list[str]) -> str:
+    if len(devices) > 2 and devices[0] == "cpu":
+        return f"cpu, {_span(devices[1:])}"
     return " and ".join(devices) if len(devices) < 3 else f"{devices[0]} to {devices[-1]}"
 
 

@@ -18,7 +18,7 @@ from fastmagic.progress import View
 
 TITLE = "GPU, live"
 SHORTEST = 1 / progress.UPDATES_PER_SECOND
-COLUMNS = 30  # of a curve: one for each reading
+COLUMNS = 20  # of a curve, one for each reading: a row fits a terminal of 80 columns
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -60,12 +60,15 @@ class WatchReport(faces.Shown):
         One for each quantity.
     note
         Why no GPU was watched; empty where one was.
+    gpus
+        What each GPU is called, by its number.
     """
 
     seconds: float
     interval: float
     lines: tuple[Line, ...]
     note: str = ""
+    gpus: tuple[str, ...] = ()
 
     def face(self) -> Face:
         """Show a row for each quantity, with its curve."""
@@ -79,7 +82,8 @@ class WatchReport(faces.Shown):
         ]
         head = ("what", "now", "mean", "peak", f"last {faces.duration(self.interval * COLUMNS)}")
         watched = f"{faces.duration(self.seconds)}, a reading every {self.interval:g} s."
-        parts: list[Part] = [Text(self.note)] if self.note else []
+        names = "; ".join(f"GPU {number}: {name}" for number, name in enumerate(self.gpus))
+        parts: list[Part] = [Text(words) for words in (self.note, names) if words]
         return Face(TITLE, (*parts, faces.table(head, rows), Text(watched, quiet=True)))
 
 
@@ -138,12 +142,14 @@ def watch(
 
 
 def _report(sensors: Sensors, store: Samples, seconds: float, interval: float) -> WatchReport:
-    return WatchReport(round(seconds, 1), interval, tuple(_lines(sensors, store)), sensors.note)
+    names = tuple(card.name or "n/a" for card in sensors.cards)
+    lines = tuple(_lines(sensors, store))
+    return WatchReport(round(seconds, 1), interval, lines, sensors.note, names)
 
 
 def _lines(sensors: Sensors, store: Samples) -> Iterator[Line]:
     for number, card in enumerate(sensors.cards):
-        name = f"{number}: {card.name or 'GPU'}"
+        name = f"GPU {number}"
         of = f"gpu{number}_"
         yield _line(f"{name}, in use", "%", store, of + "utilisation", 100)
         yield _line(f"{name}, memory", "MiB", store, of + "memory_mib", card.memory_total)

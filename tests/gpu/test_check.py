@@ -76,6 +76,12 @@ def test_what_holds_for_many_cards_is_said_once(check):
     assert "cuda:0 to cuda:14: fp32 fails" in " ".join(str(report).split())
 
 
+def test_the_processor_is_not_counted_among_the_gpus(check):
+    library = fake_nvml.sixteen_v100()
+    text = " ".join(str(check(Situation("all", (), library, probe=("ok",) * 16))).split())
+    assert "cpu, cuda:0 to cuda:15: fp32 works" in text
+
+
 def test_mig_instances_have_rows_of_their_own(check):
     text = str(check(Situation("MIG", (), fake_nvml.split_h100(), probe=("ok",))))
     assert "MIG 0: 3g.40gb" in text

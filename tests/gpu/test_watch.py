@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -47,10 +48,11 @@ def look_on(plug_in):
 def test_stop_is_the_way_to_end_it_and_gives_what_was_seen(look_on):
     report, _ = look_on(FakeLibrary([T4]), naps=5)
     lines = {line.what: line for line in report.lines}
-    assert lines["0: Tesla T4, temperature"].now == 41
-    assert lines["0: Tesla T4, memory"].peak == 3
-    assert len(lines["0: Tesla T4, temperature"].curve) == 5
+    assert lines["GPU 0, temperature"].now == 41
+    assert lines["GPU 0, memory"].peak == 3
+    assert len(lines["GPU 0, temperature"].curve) == 5
     assert report.seconds == 5
+    assert report.gpus == ("Tesla T4",)
     assert json.loads(json.dumps(report.to_dict()))["interval"] == 1
 
 
@@ -70,6 +72,15 @@ def test_without_a_gpu_the_host_is_watched_and_the_reason_said(look_on):
     report, _ = look_on(None)
     assert "No GPU was watched" in report.note
     assert "memory of this machine" in str(report)
+
+
+def test_a_row_fits_a_terminal_of_eighty_columns_whatever_the_card_is_called(look_on):
+    h100 = replace(T4, name="NVIDIA H100 80GB HBM3 with a very long name", memory=(81559, 60000))
+    report, _ = look_on(FakeLibrary([h100]), naps=40)
+    text = str(report)
+    assert "GPU 0: NVIDIA H100" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert {len(line.curve) for line in report.lines} == {20}
 
 
 def test_a_terminal_redraws_in_place(look_on):
