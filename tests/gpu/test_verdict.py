@@ -178,6 +178,31 @@ def test_a_trial_that_hangs_is_tried_again_before_the_machine_is_given_up():
     assert "Stop the notebook's session" in second
 
 
+LOST = Card(lost=True)
+FULL_V100 = Card("Tesla V100", "GPU-5", (7, 0), 16384, 16000, 384)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "codes"),
+    [
+        (
+            Evidence(answered(LOST, FULL_V100, driver="470.82"), TORCH, failed("no kernel")),
+            ["gpu_lost", "driver_too_old", "arch_unsupported", "gpu_busy", "probe_failed"],
+        ),
+        (Evidence(answered(LOST, FULL_V100), None), ["gpu_lost", "torch_missing", "gpu_busy"]),
+        (
+            Evidence(answered(LOST, FULL_V100), TorchBuild("2.11.0+cpu")),
+            ["gpu_lost", "torch_cpu_build", "gpu_busy"],
+        ),
+        (Evidence(NOTHING, None, card_in_slot=True), ["no_driver", "torch_missing"]),
+    ],
+)
+def test_every_reason_that_applies_is_listed_the_root_of_the_trouble_first(evidence, codes):
+    reasons = judge(evidence).reasons
+    assert [reason.code for reason in reasons] == codes
+    assert all(reason.advice for reason in reasons)
+
+
 def test_a_card_that_no_driver_can_help_is_not_told_to_install_one():
     verdict = judge(Evidence(answered(K80, driver="470.82"), TORCH))
     assert verdict.code == "arch_unsupported"
