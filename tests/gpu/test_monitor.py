@@ -67,6 +67,14 @@ def test_the_shortest_block_still_has_a_sample(plug_in):
     assert monitor.summary().gpus[0].memory_peak == 3
 
 
+def test_use_is_read_four_times_a_second_and_what_changes_slowly_once(plug_in):
+    with Monitor(nvml=plug_in(FakeLibrary([T4])), host=HOST) as monitor:
+        time.sleep(1.1)
+    often, seldom = (monitor.samples.series(f"gpu0_{of}") for of in ("utilisation", "power_w"))
+    assert 3 <= len(often) <= 6  # at 0, 0.25 … 1 s and at the end
+    assert 2 <= len(seldom) <= 3
+
+
 def test_without_a_library_the_host_is_watched(plug_in):
     with Monitor(nvml=plug_in(None), **QUICK) as monitor:
         wait_for(counted(monitor, 3))
