@@ -32,11 +32,14 @@ class Work:
         Epochs of training, steps of `lr_find`, or passes.
     layers
         What trains in `lr_find`; `precomputed` where a `predict` looks at kept features.
+    most
+        How many training pictures are used at most, where features are kept; 0 for all.
     """
 
     kind: Kind
     amount: int
     layers: Layers | Literal[""] = ""
+    most: int = 0
 
 
 class Unread(Exception):
@@ -74,6 +77,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "get_preds": ("ds_idx", "dl"),
     "show_rights_and_wrongs": ("n",),
     "show_confusion": (),
+    "precomputed": ("most", "seed"),
 }
 """The parameters of each method that takes time, as far as they may matter here."""
 
@@ -100,12 +104,12 @@ def works_of(method: str, call: ast.Call, names: Names, layers: Layers) -> list[
     Examples
     --------
     >>> call = ast.parse("learn.fine_tune(3)", mode="eval").body
-    >>> works_of("fine_tune", call, {}, "frozen")
-    [Work(kind='frozen', amount=1, layers=''), Work(kind='whole', amount=3, layers='')]
+    >>> works_of("fine_tune", call, {}, "frozen")  # doctest: +ELLIPSIS
+    [Work(kind='frozen', amount=1, ...), Work(kind='whole', amount=3, ...)]
     """
     if method in HARMLESS:
         return []
-    if method not in PARAMETERS:
+    if method not in PARAMETERS or method == "precomputed":  # which belongs to a `with`
         raise Unread(f"what `learn.{method}` does")
     given = _arguments(call, PARAMETERS[method], names)
     if method == "fine_tune":
@@ -118,6 +122,21 @@ def works_of(method: str, call: ast.Call, names: Names, layers: Layers) -> list[
     if method.startswith("fit"):
         return [Work(layers, _epochs(method, given))]
     return [_looks(method, given, layers)]
+
+
+def features_of(call: ast.Call, names: Names, layers: Layers) -> Work:
+    """Say what entering `with learn.precomputed()` has to do.
+
+    Raises
+    ------
+    Unread
+        Where that cannot be known, or fails.
+    """
+    if layers != "frozen":
+        raise Unread("`precomputed` of a network that is not frozen")
+    given = _arguments(call, PARAMETERS["precomputed"], names)
+    unlimited = given.get("most") is None
+    return Work("features", 1, most=0 if unlimited else _count(given, "most"))
 
 
 def _arguments(call: ast.Call, parameters: Sequence[str], names: Names) -> dict[str, Any]:

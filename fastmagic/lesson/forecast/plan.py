@@ -11,7 +11,7 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fastmagic.lesson.forecast.calls import Unread, Work
+from fastmagic.lesson.forecast.calls import Unread, Work, features_of
 from fastmagic.lesson.forecast.constants import UNKNOWN, value_of
 from fastmagic.lesson.forecast.reading import Reader
 
@@ -183,11 +183,12 @@ class _Statements(Reader):
     def _with(self, node: ast.With) -> None:
         before = self.layers
         for item in node.items:
-            precompute = self.method(item.context_expr) == "precomputed"
-            if precompute:
-                self._precompute()
+            given = item.context_expr
+            precompute = isinstance(given, ast.Call) and self.method(given) == "precomputed"
+            if precompute and isinstance(given, ast.Call):
+                self._precompute(given)
             else:
-                self.value(item.context_expr)
+                self.value(given)
             if item.optional_vars is None:
                 continue
             if precompute or self.is_learner(item.context_expr):
@@ -198,11 +199,10 @@ class _Statements(Reader):
         if self.layers == "precomputed":
             self.layers = before
 
-    def _precompute(self) -> None:
-        if self.layers != "frozen":
-            raise Unread("`precomputed` of a network that is not frozen")
-        self.works.append(Work("features", 1))
-        self.layers = "precomputed"
+    def _precompute(self, call: ast.Call) -> None:
+        features = features_of(call, self.names, self.layers)
+        self.works.append(features)
+        self.layers, self.most = "precomputed", features.most
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         for alias in node.names:

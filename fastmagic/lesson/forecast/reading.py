@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastmagic.lesson.forecast.calls import (
     GIVES_IT_BACK,
@@ -16,7 +16,7 @@ from fastmagic.lesson.forecast.calls import (
 )
 from fastmagic.lesson.forecast.constants import UNKNOWN, value_of
 
-TAKES_TIME = frozenset({*PARAMETERS, "precomputed"})
+TAKES_TIME = frozenset(PARAMETERS)
 MAY_TAKE_A_LEARNER = frozenset({"print", "type", "id", "repr", "str", "display", "isinstance"})
 RUNS_TEXT = frozenset({"exec", "eval", "run_line_magic", "run_cell_magic", "run_cell"})
 KNOWN_FUNCTIONS = frozenset({"display", "untar_data", "get_image_files", "set_seed", "get_ipython"})
@@ -49,6 +49,8 @@ class Reader:
         Names of functions that cannot reach the learner unless it is handed to them.
     any_function
         Whether every unknown function is taken for one: after `from … import *`.
+    most
+        Training pictures that kept features are of, at most; 0 for all.
     """
 
     learners: set[str]
@@ -57,6 +59,7 @@ class Reader:
     works: list[Work] = field(default_factory=list)
     functions: set[str] = field(default_factory=set)
     any_function: bool = False
+    most: int = 0
 
     def value(self, node: ast.expr) -> None:
         """Follow an expression that may be the learner itself."""
@@ -130,7 +133,10 @@ class Reader:
 
     def _own(self, method: str, node: ast.Call) -> None:
         """Follow the call of a learner's method."""
-        self.works += works_of(method, node, self.names, self.layers)
+        works = works_of(method, node, self.names, self.layers)
+        if self.layers == "precomputed":
+            works = [replace(work, most=self.most) for work in works]
+        self.works += works
         if method == "fine_tune":
             self.layers = "whole"
         elif method in ("freeze", "unfreeze", "freeze_to") and self.layers != "precomputed":

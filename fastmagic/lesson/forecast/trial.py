@@ -1,0 +1,224 @@
+"""A few real steps of the real learner, timed, and undone as if they had never been taken."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastmagic import platforms
+from fastmagic.lesson.forecast.memory import (
+    Cuda,
+    Gauge,
+    Memory,
+    at_full_batch,
+    is_out_of_memory,
+    let_go,
+)
+from fastmagic.lesson.forecast.steps import Kind, Steps, untouched
+
+BUDGET = 5.0
+"""Seconds that a trial may take on a processor; the first two pictures are looked at anyway."""
+
+ENOUGH = 8
+"""Pictures in a batch from which on a picture's time says enough; a larger one must be cheap."""
+
+CHEAP = 0.5
+"""Seconds that a larger batch may take, all steps together."""
+
+AGAIN = 0.2
+"""A step that takes less seconds is taken again: the first also chooses how to compute."""
+
+IN_LOOKS: dict[Kind, float] = {"forward": 1, "head": 0.05, "frozen": 2, "whole": 3}
+"""How many times as long as a look without training a step takes, where there is no time to try:
+`tests/benchmarks/lesson_estimate.py` found 0.59 to 0.66 whole steps in a frozen one."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was measured.
+
+    Attributes
+    ----------
+    device
+        `cpu`, `cuda` or `mps`.
+    where
+        As a person says it: `this CPU`, `this Tesla T4`.
+    batch
+        Pictures in a batch of the lesson.
+    whole, frozen, forward, head
+        Seconds for each picture, those of the optimizer spread over the lesson's batch: a step of
+        the whole network, one with the body frozen, a look without training, and a step of the head
+        on features that are there. None where the network has no such step, or it did not fit.
+    loading
+        Seconds to load a picture, in one process.
+    workers, cores
+        Processes that load pictures beside the training (0: the training process does it), and
+        cores that they may use.
+    memory
+        Whether the whole network's step fits; None on processors and Apple's GPU.
+    """
+
+    device: str
+    where: str
+    batch: int
+    whole: float | None
+    frozen: float | None
+    forward: float | None
+    head: float | None
+    loading: float
+    workers: int
+    cores: int
+    memory: Memory | None = None
+
+
+def measure(
+    learn: Any,
+    *,
+    budget_s: float = BUDGET,
+    gauge: Gauge | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[Trial | None, str]:
+    """Time a few steps of a learner, and leave it bit for bit as it was.
+
+    Parameters
+    ----------
+    learn
+        fastai's learner, with fastai's loaders.
+    budget_s
+        Seconds that this may take on a processor, roughly.
+    gauge
+        Reads the device's memory; that of the learner's NVIDIA GPU by default.
+    clock
+        Gives seconds.
+
+    Returns
+    -------
+    trial, trouble
+        What was measured, or None and why nothing was; only Ctrl-C is raised.
+    """
+    try:
+        device = _device(learn)
+        if gauge is None and device.type == "cuda":
+            gauge = Cuda(device)
+        with warnings.catch_warnings(), untouched(learn, device):
+            warnings.simplefilter("ignore")  # the fit itself will say them
+            return _measured(learn, device, budget_s, gauge, clock), ""
+    except Exception as error:  # whatever the person's network, loss or pictures raise
+        words = (str(error).splitlines() or [type(error).__name__])[0]
+        return None, f"no step could be tried beforehand ({words})"
+
+
+def _device(learn: Any) -> Any:
+    import torch
+    from fastai.torch_core import default_device
+
+    return torch.device(getattr(learn.dls, "device", None) or default_device())
+
+
+def _measured(
+    learn: Any, device: Any, budget_s: float, gauge: Gauge | None, clock: Callable[[], float]
+) -> Trial:
+    loader = learn.dls.train
+    batch = min(loader.bs, loader.n)
+    steps = Steps(learn, device, clock)
+    memory = None
+    if gauge is None:
+        sizes = sorted({min(size, batch) for size in (2, ENOUGH, 4 * ENOUGH, batch)})
+        speeds = _climb(steps, sizes, batch, budget_s, clock)
+    else:
+        memory = _fit(steps, batch, gauge)
+        speeds = _speeds(steps, memory.batch, batch) if memory.batch else {}
+    return Trial(
+        device=device.type,
+        where=_where(device),
+        batch=batch,
+        whole=speeds.get("whole"),
+        frozen=speeds.get("frozen"),
+        forward=speeds.get("forward"),
+        head=speeds.get("head"),
+        loading=steps.loading,
+        workers=int(loader.fake_l.num_workers),
+        cores=platforms.usable_cores(),
+        memory=memory,
+    )
+
+
+def _climb(
+    steps: Steps,
+    sizes: Sequence[int],
+    batch: int,
+    budget_s: float,
+    clock: Callable[[], float],
+) -> dict[Kind, float]:
+    """Time larger and larger batches, as long as that is cheap; the largest one counts."""
+    until = clock() + budget_s
+    speeds: dict[Kind, float] = {}
+    for size in sizes:
+        left = until - clock()
+        if speeds and size * sum(speeds.values()) > (left if size <= ENOUGH else min(left, CHEAP)):
+            break
+        speeds = _speeds(steps, size, batch, until, clock)
+    return speeds
+
+
+def _speeds(
+    steps: Steps,
+    pictures: int,
+    batch: int,
+    until: float = float("inf"),
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[Kind, float]:
+    """Give the seconds for each picture of each kind of step; guess those there is no time for."""
+    found: dict[Kind, float] = {}
+    for kind in steps.kinds:
+        guess = found.get("forward", 0.0) * IN_LOOKS[kind]
+        if found and clock() + pictures * guess > until:
+            found[kind] = guess
+            continue
+        computing, updating = steps.time(kind, pictures)
+        if computing + updating < AGAIN:
+            computing, updating = steps.time(kind, pictures)
+        found[kind] = computing / pictures + updating / batch
+    return found
+
+
+def _fit(steps: Steps, batch: int, gauge: Gauge) -> Memory:
+    """Find out whether a step of the whole network fits, at the lesson's batch or by halving it."""
+    gauge.release()
+    room = gauge.room()
+    size = batch
+    while size:
+        gauge.begin()
+        if _goes_well(steps, size):
+            needs = gauge.peak()
+            if size < batch:
+                needs = max(room, at_full_batch(needs, size, steps.fixed_bytes(), batch))
+            return Memory(size == batch, needs, room, size)
+        steps.renew()
+        gauge.release()
+        size //= 2
+    return Memory(False, None, room, 0)
+
+
+def _goes_well(steps: Steps, pictures: int) -> bool:
+    """Take two steps of the whole network: the optimizer has its memory from the first one on."""
+    try:
+        steps.time("whole", pictures)
+        steps.time("whole", pictures)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        let_go(error)
+        return False
+    return True
+
+
+def _where(device: Any) -> str:
+    if device.type == "cuda":
+        import torch
+
+        return f"this {torch.cuda.get_device_name(device)}"
+    return {"cpu": "this CPU", "mps": "Apple's GPU"}.get(device.type, f"this {device.type}")
