@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastmagic.errors import FastMagicError
     from fastmagic.gpu.check import gpu_check
     from fastmagic.gpu.report import GpuReport
+    from fastmagic.lesson.compare import compare
     from fastmagic.lesson.report import TrainResult
     from fastmagic.lesson.train import train_lesson1
 
@@ -26,6 +27,7 @@ _ROOMS = {
     "GpuReport": "fastmagic.gpu.report",
     "SetupReport": "fastmagic.environment.report",
     "TrainResult": "fastmagic.lesson.report",
+    "compare": "fastmagic.lesson.compare",
     "data_card": "fastmagic.data.get",
     "fastai_setup": "fastmagic.environment.setup",
     "get_data": "fastmagic.data.get",
@@ -38,6 +40,7 @@ __all__ = [
     "GpuReport",
     "SetupReport",
     "TrainResult",
+    "compare",
     "data_card",
     "fastai_setup",
     "get_data",

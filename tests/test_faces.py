@@ -81,3 +81,33 @@ def test_a_name_from_an_archive_cannot_drive_the_terminal():
     text = faces.Face(evil, (Text(evil), faces.table(("class",), [(evil,)]))).text()
     assert "\x1b" not in text
     assert len(faces.table_text(faces.table(("class",), [(evil,)])).splitlines()) == 3
+
+
+def test_a_page_is_whole_and_escapes_its_title():
+    page = faces.page(Face(HOSTILE, (faces.Heading(HOSTILE), Text("Finished."))))
+    assert page.startswith('<!doctype html>\n<html lang="en">')
+    assert page.rstrip().endswith("</html>")
+    assert '<meta charset="utf-8">' in page
+    assert "color-scheme: light dark" in page
+    assert 'onerror="' not in page
+    assert page.count("&lt;img") == 3
+
+
+def test_a_page_may_hold_braces_and_percent_signs():
+    assert "{x} 100 % {}" in faces.page(Face("t", (Text("{x} 100 % {}"),)))
+
+
+def test_a_heading_stands_apart_in_the_text_and_is_one_in_the_html():
+    face = Face("Lesson", (Text("Done."), faces.Heading("Training"), Text("quick")))
+    assert face.text() == "Lesson\nDone.\n\nTraining\nquick"
+    assert 'role="heading"' in face.html()
+
+
+def test_the_words_of_a_picture_are_wrapped_like_any_others():
+    text = Face("t", (Picture(b"png", "word " * 60),)).text()
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_a_wide_table_scrolls_by_itself():
+    html = Face("t", (faces.table(["a"], [["b"]]),)).html()
+    assert '<div style="overflow-x:auto"><table' in html

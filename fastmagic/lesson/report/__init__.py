@@ -12,13 +12,14 @@ from fastmagic.lesson.report.files import write
 from fastmagic.lesson.report.judged import Judged, Opinion
 from fastmagic.lesson.report.plain import without_nan
 from fastmagic.lesson.report.result import TrainResult
-from fastmagic.lesson.report.tables import epochs_table, stages_table
+from fastmagic.lesson.report.tables import confusion_table, epochs_table, stages_table
 
 __all__ = [
     "Curves",
     "Judged",
     "Opinion",
     "TrainResult",
+    "confusion_table",
     "epochs_table",
     "stages_table",
     "without_nan",

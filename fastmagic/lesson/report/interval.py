@@ -49,7 +49,7 @@ def wilson(share: float, pictures: int) -> Band:
     middle = share + spread / 2
     reach = Z * math.sqrt(share * (1 - share) / pictures + spread / (4 * pictures))
     low, high = (middle - reach) / (1 + spread), (middle + reach) / (1 + spread)
-    return max(0.0, low), min(1.0, high)
+    return max(0.0, min(low, share)), min(1.0, max(high, share))  # both but for rounding
 
 
 def difference(a: float, pictures_a: int, b: float, pictures_b: int) -> Band:
