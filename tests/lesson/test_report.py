@@ -5,6 +5,7 @@ import io
 import json
 import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -186,7 +187,10 @@ def test_a_run_that_never_got_to_a_fit_has_a_report_too(tmp_path):
 
 
 def test_incidents_choices_and_the_forecast_are_told(tmp_path):
+    @dataclass(frozen=True)
     class Said:
+        seconds: float = 431.0
+
         def sentences(self) -> tuple[str, ...]:
             return ("about 7 min on this Tesla T4.",)
 
@@ -200,7 +204,8 @@ def test_incidents_choices_and_the_forecast_are_told(tmp_path):
     assert "out of memory; the batch was halved." in text
     assert "Precision: bf16: this card has tensor cores." in text
     assert "about 7 min on this Tesla T4." in text
-    assert result.to_dict()["forecast"] == ["about 7 min on this Tesla T4."]
+    told = {"sentences": ["about 7 min on this Tesla T4."], "seconds": 431.0}
+    assert result.to_dict()["forecast"] == told
 
 
 def test_whatever_is_among_the_settings_the_result_is_written(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -74,7 +75,7 @@ class TrainResult(Shown):
         The digest of what was asked for: of body, settings, pictures, and what was gone on from.
     forecast
         What was said before the start; an object whose `sentences()` are plain lines, or None.
-        `to_dict()` has these lines.
+        `to_dict()` has these lines, and the numbers of one that is a dataclass.
     choices
         What was chosen for the person, and why: `precision`, say.
     chart
@@ -105,7 +106,7 @@ class TrainResult(Shown):
     reference: tuple[float, float] | None = None
     validation_pictures: int | None = None
     identity: str = ""
-    forecast: Any = field(default=None, repr=False, compare=False)
+    forecast: Any = field(default=None, compare=False)
     choices: Mapping[str, str] = field(default_factory=dict)
     chart: bytes | None = field(default=None, repr=False, compare=False)
     learn: Any = field(default=None, repr=False, compare=False)
@@ -116,7 +117,9 @@ class TrainResult(Shown):
         plain = super().to_dict()
         plain["stages"] = [to_plain(stage) for stage in self.stages]
         plain["judged"] = None if self.judged is None else self.judged.to_dict()
-        plain["forecast"] = list(said_of(self.forecast))
+        if self.forecast is not None:
+            numbers = plain["forecast"] if dataclasses.is_dataclass(self.forecast) else {}
+            plain["forecast"] = {"sentences": list(said_of(self.forecast)), **numbers}
         return dict(without_nan(plain))
 
     @property
@@ -189,7 +192,11 @@ class TrainResult(Shown):
 
     def _usage(self) -> list[Part]:
         """Say what the machine did meanwhile, and show it."""
-        lines = [] if self.forecast is None else [f"Forecast: {s}" for s in said_of(self.forecast)]
+        lines = (
+            []
+            if self.forecast is None
+            else [f"Before the start: {words}" for words in said_of(self.forecast)]
+        )
         lines += [] if self.loading is None else self.loading.sentences()
         if self.monitor is not None:
             lines += self.monitor.sentences()
