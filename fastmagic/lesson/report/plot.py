@@ -17,6 +17,7 @@ from fastmagic.guard.stages import Stage
 from fastmagic.lesson.report.curves import Curves
 
 WIDTH, PANEL, DPI = 640, 130, 100  # pixels; a panel's height
+FAR = 1.5  # times the largest training loss: validation losses above are out of the scale
 POINTS = 1000  # of a curve, at most: more than the pixels that it is drawn on
 INK, FAINT, PAPER = "#222222", "#d9d9d9", "#ffffff"
 # Okabe and Ito's colours, which the colour-blind tell apart: https://jfly.uni-koeln.de/color/
@@ -182,9 +183,26 @@ def _plot(axes: Any, title: str, lines: list[Line]) -> None:
             style = {"linestyle": "-", "linewidth": 1.3, "marker": marker, "markersize": 4}
             axes.plot(xs, ys, color=colour, label=label or None, **style)
     if title == "loss":
+        _keep_in_view(axes, *lines)
         legend = axes.legend(loc="upper right", fontsize=8, frameon=False, ncols=2)
         for text in legend.get_texts():
             text.set_color(INK)
+
+
+def _keep_in_view(axes: Any, training: Line, validation: Line) -> None:
+    """Leave validation losses far above the training's out of the scale, and say what they were.
+
+    A network from scratch may have one of 20 after its first epoch, beside which all else is flat.
+    """
+    if not training or not validation:
+        return
+    lowest = min(value for _, value in training + validation)
+    top = FAR * max(max(value for _, value in training), min(value for _, value in validation))
+    for at, value in validation:
+        if value > top:
+            axes.set_ylim(lowest - 0.05 * (top - lowest), top)
+            place = {"ha": "right", "va": "top", "xytext": (-5, -2), "textcoords": "offset points"}
+            axes.annotate(f"↑ {value:.3g}", (at, top), **place, color=INK, fontsize=8)
 
 
 def _dress(axes: Any, title: str, end: float) -> None:

@@ -83,7 +83,7 @@ def _tile(file: Path) -> Any:
 
 
 def _sheet(tiles: Sequence[Any], opinions: Sequence[Opinion], side: int) -> bytes:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     lines = -(-len(tiles) // COLUMNS)
     step = side + 3 * _LINE + _GAP
@@ -93,8 +93,7 @@ def _sheet(tiles: Sequence[Any], opinions: Sequence[Opinion], side: int) -> byte
     for number, tile in enumerate(tiles):
         left, top = number % COLUMNS * (CELL + _GAP), number // COLUMNS * step
         if tile is not None:
-            small = tile.copy()
-            small.thumbnail((CELL, side))
+            small = ImageOps.contain(tile, (CELL, side))
             at = left, top + side - small.height
             photos.paste(small, at)
             boxes.append((*at, at[0] + small.width, top + side))
