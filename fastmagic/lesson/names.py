@@ -228,7 +228,7 @@ class _Flow:
         self.late |= late - known
         self.perhaps |= now & self.bound - known
         self.surely |= now - self.bound - known
-        sets = _of(code, STORES).union(*(_globals_set(inner) for inner in _within(code)))
+        sets = names_set(code)
         self.bound |= sets
         return sets
 
@@ -282,6 +282,17 @@ def _reads(code: types.CodeType) -> tuple[set[str], set[str]]:
         else:
             late |= inner_now
     return now, late
+
+
+def names_set(code: types.CodeType) -> set[str]:
+    """Name what code sets in the namespace, its functions included.
+
+    Examples
+    --------
+    >>> sorted(names_set(compile("n = 1\\ndef f():\\n    global m\\n    m = x = n", "", "exec")))
+    ['f', 'm', 'n']
+    """
+    return _of(code, STORES).union(*(_globals_set(inner) for inner in _within(code)))
 
 
 def _globals_set(code: types.CodeType) -> set[str]:

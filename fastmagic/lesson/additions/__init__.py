@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import io
+import re
+import tokenize
 from importlib import resources
 from typing import Any
 
@@ -68,15 +71,39 @@ def sources(names: set[str]) -> str:
 def _apart(module: str) -> tuple[set[str], str]:
     """Take a file apart into its import lines, and the rest with its docstring as a comment."""
     text = resources.files(__name__).joinpath(f"{module}.py").read_text(encoding="utf-8")
+    text = re.sub(r" *# (type: ignore|noqa).*", "", text)  # what our own checkers are told
     tree, lines = ast.parse(text), text.splitlines()
-    imports = {
-        ast.unparse(node) for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))
-    }
-    begin = max(node.end_lineno or 0 for node in tree.body if _is_import(node))
+    needed = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    begin = max(node.end_lineno or 0 for node in needed)
     told = (ast.get_docstring(tree) or "").splitlines()
     comment = "\n".join(f"# {line}".rstrip() for line in told)
-    return imports, f"{comment}\n\n" + "\n".join(lines[begin:]).strip()
+    code = _with_private_names("\n".join(lines[begin:]).strip(), _helpers(tree))
+    return {ast.unparse(node) for node in needed}, f"{comment}\n\n{code}"
 
 
-def _is_import(node: ast.stmt) -> bool:
-    return isinstance(node, (ast.Import, ast.ImportFrom))
+def _helpers(tree: ast.Module) -> set[str]:
+    """Name what a file sets beside the additions."""
+    named = {getattr(node, "name", "") for node in tree.body}
+    assigned = {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    return (named | assigned) - {""} - NAMES.keys()
+
+
+def _with_private_names(code: str, names: set[str]) -> str:
+    """Put `_` before names, so that the person's own variables do not replace them."""
+    tokens, before = [], ""
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
+        renamed = token.type == tokenize.NAME and token.string in names and before != "."
+        tokens.append((token, renamed))
+        before = token.string
+    lines = code.splitlines()
+    for token, renamed in reversed(tokens):
+        if renamed:
+            row, column = token.start
+            lines[row - 1] = f"{lines[row - 1][:column]}_{lines[row - 1][column:]}"
+    return "\n".join(lines)
