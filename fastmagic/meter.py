@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastmagic import faces
 
-SHORT = "{desc}: {percentage:3.0f}% [{elapsed}<{remaining}]"
+SHORT = "{desc} {percentage:.0f}% {remaining} left"
 BAR_AT_LEAST = 4  # characters
 
 
@@ -54,9 +54,9 @@ def line(bar: Bar, columns: int, *, elapsed: float = 0.0, already: float = 0.0) 
     --------
     >>> bar = Bar("fit 1", 20, 80, " batches", "loss 0.1234, GPU 5.1 of 15.0 GiB")
     >>> print(line(bar, 60, elapsed=10))
-    fit 1:  25% [00:10<00:30] loss 0.1234, GPU 5.1 of 15.0 GiB
+    fit 1 25% 00:30 left, loss 0.1234, GPU 5.1 of 15.0 GiB
     >>> print(line(bar, 45, elapsed=10))
-    fit 1:  25% [00:10<00:30] loss 0.1234
+    fit 1 25% 00:30 left, loss 0.1234
     """
     parts = bar.note.split(", ") if bar.note else []
     if bar.total is None:
@@ -73,7 +73,7 @@ def line(bar: Bar, columns: int, *, elapsed: float = 0.0, already: float = 0.0) 
 def _fitted(words: str, parts: list[str], columns: int) -> str:
     """Put as many parts of a note behind some words as there is room for."""
     for count in range(len(parts), 0, -1):
-        beside = f"{words} {', '.join(parts[:count])}"
+        beside = f"{words}, {', '.join(parts[:count])}"
         if len(beside) <= columns:
             return beside
     return words[:columns]
