@@ -17,7 +17,14 @@ from fastmagic.environment.keeping.undo import is_unchanged
 from fastmagic.environment.planning.plan import Plan, Row
 from fastmagic.environment.planning.refusal import harm
 from fastmagic.environment.report import DEPENDENCY, Change, SetupReport, plan_table
-from fastmagic.environment.surroundings import Run, Surroundings, log_file, only_one, stoppable
+from fastmagic.environment.surroundings import (
+    Run,
+    Surroundings,
+    files_told,
+    log_file,
+    only_one,
+    stoppable,
+)
 from fastmagic.errors import SetupError, Stopped
 
 UNDO = "%fastai_setup --undo puts back what was there before."
@@ -48,7 +55,7 @@ def install(run: Run, here: Inventory, plan: Plan) -> SetupReport:
     """
     world, view = run.world, run.view
     view.note(plan.sentence)
-    keeper = Keeper(world.cache() / "undo", world.interpreter)
+    keeper = Keeper(world.cache() / "undo", world.interpreter, step=files_told(view))
     with stoppable("Nothing was changed."):
         _check_network(run, plan)
         log = log_file(world)

@@ -31,7 +31,14 @@ from fastmagic.environment.keeping.keep import Keeper
 from fastmagic.environment.keeping.undo import undo as put_back
 from fastmagic.environment.planning.plan import Plan, Wishes, make_plan
 from fastmagic.environment.report import TITLE, Change, SetupReport
-from fastmagic.environment.surroundings import Run, Surroundings, log_file, only_one, stoppable
+from fastmagic.environment.surroundings import (
+    Run,
+    Surroundings,
+    files_told,
+    log_file,
+    only_one,
+    stoppable,
+)
 from fastmagic.errors import BadInput, SetupError, Stopped, did_you_mean
 from fastmagic.progress import View
 
@@ -126,7 +133,7 @@ def fastai_setup(
     with progress.open_view(False if json else show, TITLE, world.place) as view:
         start = time.monotonic()
         if undo:
-            report = _undo(world, wishes)
+            report = _undo(world, wishes, view)
         else:
             report = _set_up(Run(world, view, source, kind, wishes, dry_run))
         report = dataclasses.replace(report, seconds=round(time.monotonic() - start, 2))
@@ -164,12 +171,13 @@ def _installer(name: str) -> type[Installer]:
     return INSTALLERS[name]
 
 
-def _undo(world: Surroundings, wishes: Wishes) -> SetupReport:
+def _undo(world: Surroundings, wishes: Wishes, view: View) -> SetupReport:
     cache = world.cache()
     with only_one(cache):
         try:
+            view.note("Comparing what is installed with what was there before")
             allow = tuple(map(canonicalize_name, wishes.allow_change))
-            undone = put_back(cache / "undo", world.interpreter, allow)
+            undone = put_back(cache / "undo", world.interpreter, allow, files_told(view))
         except KeyboardInterrupt:
             raise Stopped(
                 "The undo was stopped in the middle.", "Run %fastai_setup --undo again; it goes on."

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from fastmagic.environment.installers import network
 from fastmagic.environment.installers.installer import Installer, Source
 from fastmagic.environment.installers.network import Answer
 from fastmagic.environment.inventory import Interpreter
-from fastmagic.environment.keeping.keep import faults
+from fastmagic.environment.keeping.keep import Step, faults
 from fastmagic.environment.planning.wishes import Wishes
 from fastmagic.environment.restart import restart_kernel
 from fastmagic.environment.system_libraries import System
@@ -93,6 +94,21 @@ class Run:
     kind: type[Installer]
     wishes: Wishes
     dry_run: bool
+
+
+FILES = {"keep": "Keeping", "remove": "Removing", "put back": "Putting back"}
+
+
+def files_told(view: View) -> Step:
+    """Give a step that moves the progress line with each file that is kept, removed or put back."""
+    counts: Counter[str] = Counter()
+
+    def step(what: str, path: str) -> None:
+        del path
+        counts[what] += 1
+        view.bar(FILES[what], counts[what], None, " files")
+
+    return step
 
 
 def log_file(world: Surroundings) -> Path:

@@ -327,6 +327,25 @@ def test_an_undo_works_after_an_installation_that_failed_half_way(world, index):
     assert frozen(world) == before
 
 
+@pytest.mark.parametrize("label", ["Removing", "Putting back"])
+def test_an_undo_that_is_stopped_is_finished_by_the_next(world, index, label):
+    class Impatient(progress.View):
+        def bar(self, at, *more):
+            if at == label:
+                signal.raise_signal(signal.SIGINT)
+
+    setup(world, index)
+    before = frozen(world)
+    build(index, "fastcore", "2.2.40")
+    build(index, "fastai", "2.8.13", ("fastcore>=2.2.40", "torch<3", "torchvision"))
+    setup(world, index, upgrade=True)
+    with pytest.raises(Stopped, match="stopped in the middle") as caught:
+        setup(world, index, undo=True, show=Impatient())
+    assert "--undo again" in caught.value.next_step
+    setup(world, index, undo=True)
+    assert frozen(world) == before
+
+
 def test_nothing_to_undo_is_said(world, index):
     with pytest.raises(SetupError, match="undo") as caught:
         setup(world, index, undo=True)

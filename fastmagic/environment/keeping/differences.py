@@ -122,14 +122,15 @@ def _others(record: Record, found: Mapping[str, list[Path]]) -> list[str]:
 
 
 def _is_new(path: str, before: Listing, layout: Layout, started: int) -> bool:
-    folder, there = Path(path).parent, installed.status(path)
-    if there is None or folder.name == "__pycache__":  # compiled files go with their sources
+    there = installed.status(path)
+    if there is None or _is_compiled(path):  # those go with their sources
         return False
-    listed = folder == layout.scripts or any(
-        site in (folder, *folder.parents) for site in layout.sites
-    )
     # Outside of the folders that were listed (share/, etc/) only a file's time tells.
-    return path not in before if listed else there[2] >= started
+    return path not in before if layout.lists(path) else there[2] >= started
+
+
+def _is_compiled(path: str) -> bool:
+    return path.rpartition(os.sep)[0].endswith("__pycache__")
 
 
 def _stashes(now: Listing, before: Listing, ours: Iterable[str], record: Record) -> set[str]:

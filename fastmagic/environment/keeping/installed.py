@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 
@@ -60,7 +61,28 @@ class Layout:
         >>> layout.contains(Path("/v/share/man/x")), layout.contains(Path("/etc/passwd"))
         (True, False)
         """
-        return any(root in path.parents for root in (*self.sites, self.scripts, self.data))
+        return str(path).startswith(self._roots)
+
+    def lists(self, path: str) -> bool:
+        """Say whether `everything` lists a file.
+
+        Examples
+        --------
+        >>> layout = Layout((Path("/v/lib/site-packages"),), Path("/v/bin"), Path("/v"))
+        >>> layout.lists("/v/lib/site-packages/x/y.py"), layout.lists("/v/share/man/x")
+        (True, False)
+        """
+        folder = path.rpartition(os.sep)[0]
+        return folder == str(self.scripts) or path.startswith(_beneath(self.sites))
+
+    @cached_property
+    def _roots(self) -> tuple[str, ...]:
+        return _beneath((*self.sites, self.scripts, self.data))
+
+
+def _beneath(folders: Iterable[Path]) -> tuple[str, ...]:
+    """How the paths of all that lies in these folders begin: as text, for there are thousands."""
+    return tuple(f"{str(folder).rstrip(os.sep)}{os.sep}" for folder in folders)
 
 
 def layout_of(interpreter: Interpreter) -> Layout:
@@ -185,7 +207,7 @@ def claims(info: Path, layout: Layout) -> Claims | None:
         return None
     if not rows:
         return None
-    folders: dict[Path, Path | None] = {}
+    folders: dict[str, Path | None] = {}
     hashes: dict[Path, str] = {}
     strange = []
     for entry, *rest in rows:
@@ -197,7 +219,7 @@ def claims(info: Path, layout: Layout) -> Claims | None:
     return Claims(tuple({**hashes, **dict.fromkeys(_own(info, layout))}), hashes, tuple(strange))
 
 
-def _place(entry: str, site: Path, layout: Layout, folders: dict[Path, Path | None]) -> Path | None:
+def _place(entry: str, site: Path, layout: Layout, folders: dict[str, Path | None]) -> Path | None:
     """Say where a line of RECORD points; None where that is outside, also by way of a link."""
     if "\0" in entry:
         return None
@@ -207,14 +229,16 @@ def _place(entry: str, site: Path, layout: Layout, folders: dict[Path, Path | No
     scheme, _, name = rest.partition("/")
     base = {"scripts": layout.scripts, "data": layout.data, "purelib": site, "platlib": site}
     if first.endswith(".data") and scheme in base and name:
-        path = Path(os.path.normpath(base[scheme] / name))
+        path = os.path.normpath(base[scheme] / name)
     else:
-        path = Path(os.path.normpath(site / entry))
-    if path.parent not in folders:
-        folder = path.parent.resolve()
-        folders[path.parent] = folder if layout.contains(folder / "any") else None
-    within = folders[path.parent]
-    return within / path.name if within and within / path.name not in layout.sites else None
+        path = os.path.normpath(os.path.join(site, entry))  # noqa: PTH118 - thousands of them
+    folder, _, name = path.rpartition(os.sep)
+    if folder not in folders:
+        real = Path(folder).resolve()
+        folders[folder] = real if layout.contains(real / "any") else None
+    within = folders[folder]
+    place = within / name if within else None
+    return None if place in layout.sites else place
 
 
 def _own(info: Path, layout: Layout) -> Iterator[Path]:
@@ -231,7 +255,7 @@ def _own(info: Path, layout: Layout) -> Iterator[Path]:
 def status(path: Path | str) -> Status | None:
     """Read what tells whether a file was touched; None where it is not there."""
     try:
-        found = Path(path).lstat()
+        found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -271,13 +271,10 @@ def _clear_compiled(paths: Iterable[str]) -> None:
 def _remove_empty(paths: Iterable[str], before: Mapping[str, object], layout: Layout) -> None:
     """Remove the folders that are empty now and were not there before."""
     fixed = {*layout.sites, layout.scripts, layout.data}
-    folders = {
-        folder
-        for path in paths
-        for folder in (Path(path), *Path(path).parents)
-        if layout.contains(folder) and folder not in fixed and str(folder) not in before
-    }
-    for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
+    near = {*filter(_is_folder, paths), *(path.rpartition(os.sep)[0] for path in paths)}
+    folders = {folder for path in near for folder in (Path(path), *Path(path).parents)}
+    new = {one for one in folders - fixed if layout.contains(one) and str(one) not in before}
+    for folder in sorted(new, key=lambda folder: len(folder.parts), reverse=True):
         with contextlib.suppress(OSError):  # it is not empty, or gone
             (folder / "__pycache__").rmdir()
         with contextlib.suppress(OSError):
