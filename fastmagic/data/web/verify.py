@@ -1,16 +1,26 @@
 """Hashes of archives, made while they arrive: nothing is read a second time to be checked.
 
 A `Digest` follows a file that grows. After a restart it reads the beginning that is there once,
-and then takes each chunk as it is written.
+and then takes each chunk as it is written. Large chunks, which only a very quick line brings, are
+hashed in a thread of their own while the next one arrives.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 BLOCK = 1 << 20
+
+LARGE = 1 << 17
+"""Bytes of a chunk from which on handing it to a thread costs less than hashing it."""
+
+AHEAD = 8
+"""Chunks that may wait to be hashed."""
 
 _NEVER_IN_TEXT = frozenset({*range(32), 127}) - frozenset(b"\t\n\r\f")
 
@@ -33,18 +43,29 @@ class Digest:
 
     def __init__(self, *algorithms: str) -> None:
         self._names = tuple(dict.fromkeys(("sha256", *algorithms)))
+        self._hand = ThreadPoolExecutor(1, "fastmagic-hash")
+        self._waiting: deque[Future[None]] = deque()
         self.restart()
 
     def restart(self) -> None:
         """Begin again with nothing."""
+        self._wait_for_all_but(0)
         self.position = 0
         self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in self._names}
 
-    def update(self, chunk: bytes | memoryview) -> None:
+    def update(self, chunk: bytes) -> None:
         """Take the next bytes."""
-        for one in self._hashes.values():
-            one.update(chunk)
         self.position += len(chunk)
+        if len(chunk) < LARGE and not self._waiting:
+            _add(self._hashes.values(), chunk)
+            return
+        self._waiting.append(self._hand.submit(_add, self._hashes.values(), chunk))
+        self._wait_for_all_but(AHEAD)
+
+    def _wait_for_all_but(self, count: int) -> None:
+        while len(self._waiting) > count:
+            self._waiting[0].result()
+            self._waiting.popleft()
 
     def catch_up(
         self, file: Path, size: int, progress: Callable[[int, int], None] | None = None
@@ -73,11 +94,17 @@ class Digest:
 
     def hex(self, algorithm: str = "sha256") -> str:
         """Give the hash in small hexadecimal digits."""
+        self._wait_for_all_but(0)
         return self._hashes[algorithm].hexdigest()
 
     def all_hex(self) -> dict[str, str]:
         """Give all of them, by their names."""
-        return {name: one.hexdigest() for name, one in self._hashes.items()}
+        return {name: self.hex(name) for name in self._hashes}
+
+
+def _add(hashes: Iterable[Any], chunk: bytes) -> None:
+    for one in hashes:
+        one.update(chunk)
 
 
 def split_checksum(checksum: str) -> tuple[str, str]:
