@@ -22,8 +22,8 @@ from fastmagic.data.survey.pictures import Layout
 from fastmagic.errors import BadInput, LessonError
 from fastmagic.lesson import additions, learner, plain
 from fastmagic.lesson import cell as cells
-from fastmagic.lesson.carried import Carrier, from_fastai
-from fastmagic.lesson.names import names_set, outside_names, used_names
+from fastmagic.lesson.carried import PROVIDED, Carrier, from_fastai
+from fastmagic.lesson.names import names_set, needed_names, outside_names, used_names
 from fastmagic.lesson.settings import Settings
 
 MARK = (
@@ -179,16 +179,17 @@ def _parts(
 ) -> Iterator[Part]:
     """Give the script's parts in their order."""
     used = used_names(cell, namespace)
+    made = PROVIDED & needed_names(cell, used)
     given = from_fastai()
     carrier = Carrier(namespace, given=given, bound=_set_in(cell), folder=folder)
-    if "learn" in used:
+    if "learn" in made:
         carrier.carry({settings.arch}, needed=True)
     of_the_network = list(carrier.texts)
     _carry_all(carrier, cell)
     own = carrier.texts[len(of_the_network) :]
     attributes = _attributes(cell.tree, *(ast.parse(text) for text in carrier.texts))
     device, _ = learner.choose_device()
-    network, imported = plain.network(settings, device, namespace) if "learn" in used else ("", "")
+    network, imported = plain.network(settings, device, namespace) if "learn" in made else ("", "")
     from_ipython = "from IPython.display import display" if "display" in used else ""
     imports = ["from fastai.vision.all import *", imported, from_ipython, *carrier.imports]
     yield Part("", _lines(imports))
@@ -196,10 +197,10 @@ def _parts(
     yield Part("All randomness comes from this seed", _lines([seed, plain.device_choice(device)]))
     yield Part("What fastai lacks and this lesson uses", additions.sources(attributes))
     yield Part("The person's own network", _apart(of_the_network))
-    if used & {"dls", "learn"}:
+    if made & {"dls", "learn"}:
         yield Part("The pictures", plain.pictures(settings, layout, given))
         yield Part("How they are loaded", plain.loaders(settings, layout, device))
-    elif "path" in used:
+    elif "path" in made:
         yield Part("The pictures", plain.folder(layout))
     yield Part("The network", network)
     yield Part("What the lesson uses of the notebook", _apart(own))

@@ -67,6 +67,29 @@ def used_names(cell: cells.Cell, namespace: Mapping[str, Any]) -> set[str]:
     return names
 
 
+def needed_names(cell: cells.Cell, used: set[str]) -> set[str]:
+    """Name what a body needs to find there: of the names it uses, those it does not set first.
+
+    Parameters
+    ----------
+    cell
+        The parsed body.
+    used
+        What `used_names` gave for it.
+
+    Examples
+    --------
+    >>> cell = cells.parse("learn = vision_learner(dls, resnet18)\\nlearn.fit(1)")
+    >>> sorted(needed_names(cell, {"learn", "dls"}))
+    ['dls']
+    """
+    try:
+        surely, perhaps = outside_names(cell.tree, cell.filename)
+    except SyntaxError:  # it is told when the body runs
+        return used
+    return used - (cell.names - surely - perhaps)
+
+
 def own_names(cell: cells.Cell) -> set[str]:
     """Name what the body's own text reads or assigns, in Python and in IPython's syntax.
 

@@ -323,3 +323,13 @@ def test_a_body_that_uses_neither_makes_neither(small_folder, tmp_path):
     assert "path = Path(" in text
     assert "dls =" not in text
     assert "learn =" not in text
+
+
+def test_a_learner_that_the_body_makes_itself_is_not_made_before(small_folder, tmp_path):
+    body = (
+        "from fastai.vision.all import *\n"
+        "learn = vision_learner(dls, squeezenet1_1, pretrained=False)\nlearn.fit(1)"
+    )
+    text = exported(small_folder, body, tmp_path / "lesson.py")
+    assert text.count("learn = vision_learner(") == 1
+    assert "dls = DataBlock(" in text
