@@ -18,8 +18,7 @@ from fastmagic.lesson.report.tables import LAYERS
 RESULT = "result.json"
 NAMED = 3  # runs that an error offers
 
-Pair = tuple[Any, Any]
-"""What A and what B has; None where one has nothing of the name."""
+Pair = tuple[Any, Any]  # what A has and what B has; None where one has nothing of the name
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class Side:
         One sentence each.
     weights_sha256
         Digest of the final weights; None where there are none.
+    identity
+        Digest of what was asked for, the cell's code among it; empty where that is not known.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Side:
     pictures: int | None
     incidents: tuple[str, ...]
     weights_sha256: str | None
+    identity: str
 
 
 @dataclass(frozen=True)
@@ -161,10 +163,13 @@ class Comparison(Shown):
         for title, pairs in (("settings", self.settings), ("versions", self.versions)):
             if pairs:
                 rows = [(name, *pair) for name, pair in pairs.items()]
-                parts += [Heading(f"{title.capitalize()} that differ")]
-                parts += [faces.table((title[:-1], "A", "B"), rows)]
+                head = Heading(f"{title.capitalize()} that differ")
+                parts += [head, faces.table((title[:-1], "A", "B"), rows)]
             else:
                 parts.append(Text(f"The {title} are the same."))
+        asked = self.a.identity, self.b.identity
+        if not self.settings and all(asked) and asked[0] != asked[1]:
+            parts.append(Text("The code of the cells differs, or the pictures do."))
         for letter, side in (("A", self.a), ("B", self.b)):
             parts += [Text(f"Incident in {letter}: {words}.") for words in side.incidents]
         return Face("Two runs side by side", tuple(parts))
@@ -284,11 +289,8 @@ def compare(
     >>> import fastmagic
     >>> fastmagic.compare("dogscats-classic", "dogscats-modern")  # doctest: +SKIP
     """
-    root = (
-        platforms.expanded(runs_folder)
-        if runs_folder is not None
-        else platforms.runs_folder(platforms.where())
-    )
+    root = platforms.runs_folder(platforms.where())
+    root = root if runs_folder is None else platforms.expanded(runs_folder)
     a, b = _side_of(run_a, root), _side_of(run_b, root)
     return Comparison(a, b, _same_pictures(run_a, run_b))
 
@@ -365,6 +367,7 @@ def _side(plain: Mapping[str, Any], folder: Path) -> Side:
         pictures=judged.get("pictures") or plain.get("validation_pictures"),
         incidents=tuple(_incident(one) for one in plain["incidents"]),
         weights_sha256=plain["weights_sha256"],
+        identity=str(plain.get("identity") or ""),
     )
 
 
@@ -385,8 +388,11 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
 def _worth(told: Difference) -> str:
     if told.interval is None:
         return "Whether that is more than chance cannot be said: the pictures were not counted."
-    low, high = (f"{100 * end:+.1f}" for end in told.interval)
-    span = f"B's lead lies between {low} and {high} points (95 % interval)"
+    better, ends = "B", told.interval
+    if told.a > told.b:
+        better, ends = "A", (-ends[1], -ends[0])
+    low, high = (f"{100 * end:+.1f}" for end in ends)
+    span = f"{better}'s lead lies between {low} and {high} points (95 % interval)"
     if told.a == told.b:
         return f"As far as so many pictures can tell, {span}."
     if told.beyond_chance:

@@ -61,13 +61,21 @@ def test_what_differs_is_shown_and_what_does_not_is_not(two):
     assert "the same, bit for bit" in str(same)
 
 
+def test_cells_with_other_code_and_equal_settings_are_told_apart(two):
+    one, other = (
+        reports.result(run.folder, identity=word) for run, word in zip(two, "xy", strict=True)
+    )
+    assert "code of the cells differs" in str(fastmagic.compare(one, other))
+    assert "code of the cells" not in str(fastmagic.compare(one, one))
+
+
 def test_a_small_difference_is_called_chance_and_a_large_one_is_not(two):
     one, _ = two
     near = fastmagic.compare(*two)
     assert near.difference is not None
     assert near.difference.beyond_chance is False
     assert "A is better by 2.00 points" in str(near)
-    assert "no more than chance" in str(near)
+    assert "no more than chance gives: A's lead lies between -1.3" in str(near)
     far = fastmagic.compare(reports.result(one.folder, accuracy=0.80), one)
     assert far.difference is not None
     assert far.difference.beyond_chance is True
