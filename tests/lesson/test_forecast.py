@@ -17,7 +17,8 @@ GIB = 2**30
 def trial(**changed):
     measured = {
         **{"device": "cpu", "where": "this CPU", "batch": 50, "workers": 0, "cores": 2},
-        **{"whole": 0.04, "frozen": 0.03, "forward": 0.01, "head": 0.0003, "loading": 0.01},
+        **{"whole": 0.04, "frozen": 0.03, "kept": 0.012, "forward": 0.01, "head": 0.0003},
+        "loading": 0.01,
     }
     return Trial(**{**measured, **changed})
 
@@ -30,6 +31,7 @@ def seconds(*works, train=1000, valid=100, **changed):
     ("work", "found"),
     [
         (Work("frozen", 2), 2 * (1000 * 0.04 + 100 * 0.02)),
+        (Work("kept", 2), 2 * (1000 * 0.022 + 100 * 0.02)),
         (Work("whole", 3), 3 * (1000 * 0.05 + 100 * 0.02)),
         (Work("features", 1), 1100 * 0.02),
         (Work("features", 1, most=200), 300 * 0.02),
@@ -61,6 +63,15 @@ def test_on_a_processor_loader_processes_take_their_time_from_the_training():
 
 def test_a_network_without_a_frozen_step_is_trained_whole():
     assert seconds(Work("frozen", 1), frozen=None) == seconds(Work("whole", 1))
+
+
+def test_a_network_without_batch_norm_is_frozen_whether_they_are_kept_or_not():
+    assert seconds(Work("kept", 1), kept=None) == seconds(Work("frozen", 1))
+
+
+def test_where_batch_norms_are_kept_an_epoch_of_the_head_is_one_that_keeps_them():
+    kept = forecast(read_plan("learn.keep_batch_norm()\nlearn.fit(1)"), trial(), 1000, 100)
+    assert kept.frozen_epoch == pytest.approx(1000 * 0.022 + 100 * 0.02)
 
 
 @pytest.mark.parametrize(

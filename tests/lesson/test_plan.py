@@ -114,6 +114,33 @@ learn.fit(1)
     )
 
 
+def test_batch_norms_are_kept_until_something_is_frozen_or_unfrozen():
+    body = """
+learn.keep_batch_norm()
+learn.fit(1)
+with learn.precomputed():
+    learn.fit(1)
+learn.lr_find()
+learn.freeze()
+learn.fit(2)
+learn.unfreeze()
+learn.keep_batch_norm()
+learn.fit(3)
+"""
+    assert works(body) == [
+        *(("kept", 1), ("features", 1), ("precomputed", 1)),
+        *(("lr_find", 100), ("frozen", 2), ("whole", 3)),
+    ]
+    assert read_plan(body).works[3].layers == "kept"
+
+
+def test_a_part_of_the_pictures_is_enough_where_the_body_says_so():
+    body = "most = 2000\nwith learn.precomputed(most=most, seed=1):\n    learn.fit(2)\nlearn.fit(1)"
+    assert [work.most for work in read_plan(body).works] == [2000, 2000, 0]
+    assert read_plan(body.replace("=most", "=None")).works[0].most == 0
+    assert not read_plan(body.replace("=most", "=some")).complete
+
+
 @pytest.mark.parametrize(
     "line",
     [

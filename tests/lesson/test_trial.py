@@ -151,7 +151,8 @@ def test_every_kind_of_step_is_timed_by_the_picture(learn):
     assert trial.device == "cpu"
     assert trial.where == "this CPU"
     assert (trial.batch, trial.workers) == (16, 0)
-    for seconds in (trial.whole, trial.frozen, trial.forward, trial.head, trial.loading):
+    steps = (trial.whole, trial.frozen, trial.kept, trial.forward, trial.head)
+    for seconds in (*steps, trial.loading):
         assert 0 < seconds < 1
     assert trial.memory is None
 
@@ -170,14 +171,14 @@ def test_a_dear_network_sees_two_pictures_and_what_is_left_is_guessed(learn):
     assert set(learn.model[0].batches) == {2}
     assert trial.whole == pytest.approx(3 * trial.forward)
     assert trial.frozen == pytest.approx(2 * trial.forward)
+    assert trial.kept == pytest.approx(1.1 * trial.forward)
 
 
 def test_a_network_of_one_group_has_no_frozen_step(small_folder):
     from fastai.vision.all import params
 
     trial, _ = measure(make_learner(small_folder, splitter=params))
-    assert trial.frozen is None
-    assert trial.head is None
+    assert (trial.frozen, trial.kept, trial.head) == (None, None, None)
     assert trial.whole > 0
 
 

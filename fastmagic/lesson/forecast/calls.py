@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 from fastmagic.lesson.forecast.constants import UNKNOWN, Names, value_of
 
-Layers = Literal["frozen", "whole", "precomputed"]
-"""What trains: the head of a frozen network, the whole network, the head on kept features."""
+Layers = Literal["frozen", "kept", "whole", "precomputed"]
+"""What trains: the head and the batch norms of a frozen network; the head alone, the batch norms
+kept; the whole network; the head on features that are there."""
 
-Kind = Literal["frozen", "whole", "features", "precomputed", "lr_find", "predict"]
+Kind = Literal["frozen", "kept", "whole", "features", "precomputed", "lr_find", "predict"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class Work:
     Attributes
     ----------
     kind
-        `frozen`, `whole` and `precomputed` are training; `features` is a pass of all pictures
-        through the frozen body; `predict` is looking at the validation pictures.
+        `frozen`, `kept`, `whole` and `precomputed` are training, as of `Layers`; `features` is a
+        pass of all pictures through the frozen body; `predict` is looking at the validation
+        pictures.
     amount
         Epochs of training, steps of `lr_find`, or passes.
     layers
@@ -57,9 +59,9 @@ GIVES_IT_BACK = frozenset(
 
 HARMLESS = GIVES_IT_BACK | {
     *("save", "export", "create_opt", "summary", "predict", "show_results", "show_training_loop"),
-    *("ordered_cbs", "freeze", "unfreeze", "freeze_to"),
+    *("ordered_cbs", "keep_batch_norm", "freeze", "unfreeze", "freeze_to"),
 }
-"""Methods that take next to no time; what the last three do is followed in `reading`."""
+"""Methods that take next to no time; what the last four do is followed in `reading`."""
 
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "fit": ("n_epoch", "lr", "wd", "cbs", "reset_opt", "start_epoch"),
@@ -132,7 +134,7 @@ def features_of(call: ast.Call, names: Names, layers: Layers) -> Work:
     Unread
         Where that cannot be known, or fails.
     """
-    if layers != "frozen":
+    if layers not in ("frozen", "kept"):
         raise Unread("`precomputed` of a network that is not frozen")
     given = _arguments(call, PARAMETERS["precomputed"], names)
     unlimited = given.get("most") is None

@@ -139,11 +139,16 @@ class Reader:
         self.works += works
         if method == "fine_tune":
             self.layers = "whole"
+        elif method == "keep_batch_norm" and self.layers == "frozen":
+            self.layers = "kept"
         elif method in ("freeze", "unfreeze", "freeze_to") and self.layers != "precomputed":
             self._freeze(method, node)
 
     def _freeze(self, method: str, node: ast.Call) -> None:
-        """Follow what is frozen; where some groups train, a step costs at most a whole one."""
+        """Follow what is frozen; where some groups train, a step costs at most a whole one.
+
+        fastai trains the batch norms again after each of these.
+        """
         groups: object = {"freeze": -1, "unfreeze": 0}.get(method)
         if method == "freeze_to":
             given = [*node.args, *(keyword.value for keyword in node.keywords)]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from fastmagic.guard.snapshot import undone
 
-Kind = Literal["frozen", "whole", "forward", "head"]
+Kind = Literal["forward", "head", "kept", "frozen", "whole"]
 MOST_ITEMS = 16
 """Pictures that are really loaded; a larger batch repeats them, which takes the network as long."""
 
@@ -62,8 +62,10 @@ class Steps:
         """What this network can be asked for, the cheapest first."""
         groups = len(self._twin.opt.param_lists)
         frozen: tuple[Kind, ...] = ("frozen",) if groups > 1 else ()
-        head: tuple[Kind, ...] = ("head",) if groups > 1 and self._has_a_head() else ()
-        return ("forward", *head, *frozen, "whole")
+        if not (frozen and self._has_a_head()):
+            return ("forward", *frozen, "whole")
+        kept: tuple[Kind, ...] = ("kept",) if self._norms() else ()
+        return ("forward", "head", *kept, *frozen, "whole")
 
     @property
     def loading(self) -> float:
@@ -81,8 +83,8 @@ class Steps:
         Parameters
         ----------
         kind
-            A step with the body frozen, one of the whole network, one of the head on features that
-            are there, or a look without training.
+            A look without training, a step of the head on features that are there, one with the
+            body and its batch norms frozen, one with the body frozen, or one of the whole network.
         pictures
             In the batch.
 
@@ -99,6 +101,8 @@ class Steps:
         self._drop_gradients()
         if training:
             self._twin.opt.freeze_to(0 if kind == "whole" else -1)
+        if kind == "kept":
+            self._keep_batch_norm()
         with torch.set_grad_enabled(training):
             network, batch = self._network(kind, batch)
             began = self._now()
@@ -106,8 +110,9 @@ class Steps:
             if training:
                 loss.backward()
             computed = self._now()
-            if training:
-                self._twin.opt.step()
+            if not training:
+                return computed - began, 0.0
+            self._twin.opt.step()
         return computed - began, self._now() - computed
 
     def _network(self, kind: Kind, batch: Any) -> tuple[Any, Any]:
@@ -157,6 +162,18 @@ class Steps:
             if self._items:  # the first one opens what all of them use
                 self._seconds.append(self._clock() - began)
             self._items.append(item)
+
+    def _norms(self) -> list[Any]:
+        """Give the weights of the body's batch norms and the like."""
+        from fastai.torch_core import norm_bias_params
+
+        return list(norm_bias_params(self._model[0], with_bias=False))
+
+    def _keep_batch_norm(self) -> None:
+        """Freeze the body's batch norms too, as `lesson.additions.batch_norm` does."""
+        for parameter in self._norms():
+            parameter.requires_grad_(False)
+        self._model[0].eval()
 
     def _has_a_head(self) -> bool:
         from torch import nn

@@ -31,7 +31,7 @@ CHEAP = 0.5
 AGAIN = 0.2
 """A step that takes less seconds is taken again: the first also chooses how to compute."""
 
-IN_LOOKS: dict[Kind, float] = {"forward": 1, "head": 0.05, "frozen": 2, "whole": 3}
+IN_LOOKS: dict[Kind, float] = {"forward": 1, "head": 0.05, "kept": 1.1, "frozen": 2, "whole": 3}
 """How many times as long as a look without training a step takes, where there is no time to try:
 `tests/benchmarks/lesson_estimate.py` found 0.59 to 0.66 whole steps in a frozen one."""
 
@@ -48,10 +48,10 @@ class Trial:
         As a person says it: `this CPU`, `this Tesla T4`.
     batch
         Pictures in a batch of the lesson.
-    whole, frozen, forward, head
-        Seconds for each picture, those of the optimizer spread over the lesson's batch: a step of
-        the whole network, one with the body frozen, a look without training, and a step of the head
-        on features that are there. None where the network has no such step, or it did not fit.
+    whole, frozen, kept, forward, head
+        Seconds for each picture in the lesson's batch: a step of the whole network, one with the
+        body frozen, one with its batch norms frozen too, a look without training, and a step of the
+        head on features that are there. None where the network has no such step, or it did not fit.
     loading
         Seconds to load a picture, in one process.
     workers, cores
@@ -66,6 +66,7 @@ class Trial:
     batch: int
     whole: float | None
     frozen: float | None
+    kept: float | None
     forward: float | None
     head: float | None
     loading: float
@@ -130,13 +131,14 @@ def _measured(
         speeds = _climb(steps, sizes, batch, budget_s, clock)
     else:
         memory = _fit(steps, batch, gauge)
-        speeds = _speeds(steps, memory.batch, batch) if memory.batch else {}
+        speeds = _at_once(steps, memory.batch, batch, clock) if memory.batch else {}
     return Trial(
         device=device.type,
         where=_where(device),
         batch=batch,
         whole=speeds.get("whole"),
         frozen=speeds.get("frozen"),
+        kept=speeds.get("kept"),
         forward=speeds.get("forward"),
         head=speeds.get("head"),
         loading=steps.loading,
@@ -155,34 +157,62 @@ def _climb(
 ) -> dict[Kind, float]:
     """Time larger and larger batches, as long as that is cheap; the largest one counts."""
     until = clock() + budget_s
-    speeds: dict[Kind, float] = {}
+    tried: list[Timings] = []
     for size in sizes:
+        expected = size * sum(tried[-1].computing.values()) / tried[-1].pictures if tried else 0.0
         left = until - clock()
-        if speeds and size * sum(speeds.values()) > (left if size <= ENOUGH else min(left, CHEAP)):
+        if tried and expected > (left if size <= ENOUGH else min(left, CHEAP)):
             break
-        speeds = _speeds(steps, size, batch, until, clock)
+        tried.append(_timings(steps, size, until, clock))
+    return _by_picture(tried[-1], tried[-2] if len(tried) > 1 else None, batch)
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of each kind of step with a number of pictures; the optimizer's apart."""
+
+    pictures: int
+    computing: dict[Kind, float]
+    updating: dict[Kind, float]
+
+
+def _timings(steps: Steps, pictures: int, until: float, clock: Callable[[], float]) -> Timings:
+    """Take each kind of step; guess those that there is no time for."""
+    found = Timings(pictures, {}, {})
+    for kind in steps.kinds:
+        guess = found.computing.get("forward", 0.0) * IN_LOOKS[kind]
+        if found.computing and clock() + guess > until:
+            found.computing[kind], found.updating[kind] = guess, 0.0
+            continue
+        taken = steps.time(kind, pictures)
+        if sum(taken) < AGAIN:
+            taken = steps.time(kind, pictures)
+        found.computing[kind], found.updating[kind] = taken
+    return found
+
+
+def _by_picture(found: Timings, fewer: Timings | None, batch: int) -> dict[Kind, float]:
+    """Give the seconds for each picture of the lesson's batch.
+
+    What a step takes that does not depend on the pictures (the optimizer; the time between one
+    layer and the next) is shared by all of the batch. The layers' part is read from two sizes, and
+    taken for half of the step at most: they are timed once, and a busy machine is no even one.
+    """
+    speeds: dict[Kind, float] = {}
+    for kind, computing in found.computing.items():
+        fixed = 0.0
+        if fewer is not None and found.pictures < batch:
+            slope = (computing - fewer.computing[kind]) / (found.pictures - fewer.pictures)
+            fixed = min(max(0.0, computing - slope * found.pictures), computing / 2)
+        shared = fixed + found.updating[kind]
+        speeds[kind] = (computing - fixed) / found.pictures + shared / batch
     return speeds
 
 
-def _speeds(
-    steps: Steps,
-    pictures: int,
-    batch: int,
-    until: float = float("inf"),
-    clock: Callable[[], float] = time.perf_counter,
+def _at_once(
+    steps: Steps, pictures: int, batch: int, clock: Callable[[], float]
 ) -> dict[Kind, float]:
-    """Give the seconds for each picture of each kind of step; guess those there is no time for."""
-    found: dict[Kind, float] = {}
-    for kind in steps.kinds:
-        guess = found.get("forward", 0.0) * IN_LOOKS[kind]
-        if found and clock() + pictures * guess > until:
-            found[kind] = guess
-            continue
-        computing, updating = steps.time(kind, pictures)
-        if computing + updating < AGAIN:
-            computing, updating = steps.time(kind, pictures)
-        found[kind] = computing / pictures + updating / batch
-    return found
+    return _by_picture(_timings(steps, pictures, float("inf"), clock), None, batch)
 
 
 def _fit(steps: Steps, batch: int, gauge: Gauge) -> Memory:

@@ -120,18 +120,19 @@ def forecast(
 
     Examples
     --------
-    >>> trial = Trial("cpu", "this CPU", 64, 0.4, 0.25, 0.1, 0.001, 0.005, 0, 2)
+    >>> trial = Trial("cpu", "this CPU", 64, 0.4, 0.25, 0.15, 0.1, 0.001, 0.005, 0, 2)
     >>> plan = Plan((Work("frozen", 1), Work("predict", 5)), True)
     >>> forecast(plan, trial, 2000, 400).seconds
     762.0
     """
     costs = _Costs(trial, train, valid)
     total, whole_epoch = costs.total(plan), costs.of(Work("whole", 1))
+    keeps = any("kept" in (work.kind, work.layers) for work in plan.works)
     short = costs.total(quick) if quick is not None else None
     return Forecast(
         where=trial.where,
         seconds=total,
-        frozen_epoch=costs.of(Work("frozen", 1)),
+        frozen_epoch=costs.of(Work("kept" if keeps else "frozen", 1)),
         whole_epoch=whole_epoch,
         memory=trial.memory,
         batch=trial.batch,
@@ -178,7 +179,12 @@ class _Costs:
         if layers == "precomputed":
             return self._kept(pictures, 1)
         trial = self.trial
-        step = trial.frozen if layers == "frozen" and trial.frozen is not None else trial.whole
+        steps = {
+            "kept": (trial.kept, trial.frozen, trial.whole),
+            "frozen": (trial.frozen, trial.whole),
+            "whole": (trial.whole,),
+        }[layers]
+        step = next((one for one in steps if one is not None), None)
         return None if step is None else pictures * self._with_loading(step)
 
     def _looks(self, pictures: int) -> float | None:
