@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +27,6 @@ ENOUGH = 8
 
 CHEAP = 0.5
 """Seconds that a larger batch may take, all steps together."""
-
-AGAIN = 0.2
-"""A step that takes less seconds is taken again: the first also chooses how to compute."""
 
 IN_LOOKS: dict[Kind, float] = {"forward": 1, "head": 0.05, "kept": 1.1, "frozen": 2, "whole": 3}
 """How many times as long as a look without training a step takes, where there is no time to try:
@@ -177,18 +174,30 @@ class Timings:
 
 
 def _timings(steps: Steps, pictures: int, until: float, clock: Callable[[], float]) -> Timings:
-    """Take each kind of step; guess those that there is no time for."""
+    """Take each kind of step, and once more where there is time: the faster one counts.
+
+    The first also chooses how to compute, and what a busy machine adds comes and goes.
+    """
     found = Timings(pictures, {}, {})
     for kind in steps.kinds:
-        guess = found.computing.get("forward", 0.0) * IN_LOOKS[kind]
-        if found.computing and clock() + guess > until:
+        guess = _guess(kind, found.computing)
+        if guess and clock() + guess > until:
             found.computing[kind], found.updating[kind] = guess, 0.0
-            continue
-        taken = steps.time(kind, pictures)
-        if sum(taken) < AGAIN:
-            taken = steps.time(kind, pictures)
-        found.computing[kind], found.updating[kind] = taken
+        else:
+            found.computing[kind], found.updating[kind] = steps.time(kind, pictures)
+    for kind in steps.kinds:
+        before = found.computing[kind] + found.updating[kind]
+        if clock() + before < until:
+            again = steps.time(kind, pictures)
+            if sum(again) < before:
+                found.computing[kind], found.updating[kind] = again
     return found
+
+
+def _guess(kind: Kind, computing: Mapping[Kind, float]) -> float:
+    """Guess a step's seconds from those of the others; 0 where there are none."""
+    looks = [seconds / IN_LOOKS[one] for one, seconds in computing.items() if one != "head"]
+    return min(looks, default=0.0) * IN_LOOKS[kind]
 
 
 def _by_picture(found: Timings, fewer: Timings | None, batch: int) -> dict[Kind, float]:
