@@ -40,6 +40,7 @@ class FastMagics(Magics):
         parsers = {name: getattr(type(self), name).parser for name in self.magics["line"]}
         self.end_completion = shell_hooks.attach_completion(shell, parsers)
         self.last_data: str | None = None
+        self.last_lesson: Any = None
 
     @magic_arguments()
     @argument("--no-probe", action="store_true", help="Do not run a small network on the GPU.")
@@ -171,7 +172,9 @@ class FastMagics(Magics):
         help="The data set; by default the one that %%get_data gave last, else dogscats.",
     )
     @argument("--label-pattern", metavar="REGEX", help="How flat file names carry the class.")
-    @argument("--recipe", help="classic, modern, pets or scratch; the data set's own by default.")
+    @argument(
+        "--recipe", help="classic, modern, pets, quick or scratch; the data set's own by default."
+    )
     @argument("--arch", help="The network: a torchvision name, or a timm one.")
     @argument("--weights", metavar="imagenet|none|FILE", help="What the network starts from.")
     @argument("--normalize", metavar="imagenet|half|MEAN,STD", help="How pixels are scaled.")
@@ -182,9 +185,32 @@ class FastMagics(Magics):
     @argument("--seed", type=int, help="Where all randomness comes from (42).")
     @argument("--valid-pct", type=float, help="Share kept for validation (0.2).")
     @argument("--workers", type=int, help="Processes that load pictures.")
+    @argument(
+        "--precision",
+        metavar="auto|fp32|fp16|bf16",
+        help="What the network computes in; auto takes what pays on this GPU.",
+    )
+    @argument(
+        "--time-limit",
+        type=float,
+        metavar="MINUTES",
+        help="Stop by itself after that time; the same cell goes on later.",
+    )
     @argument("--name", help="The run's name.")
     @argument("--runs", help="The folder that runs are kept in.")
     @argument("--fresh", action="store_true", help="Begin anew instead of going on.")
+    @argument(
+        "--continue",
+        dest="go_on",
+        action="store_true",
+        help="Start from the learner that the lesson cell before left, not from a fresh one.",
+    )
+    @argument("--show", action="store_true", help="Put the recipe's code into the next cell.")
+    @argument(
+        "--export",
+        metavar="FILE",
+        help="Write the lesson as a plain fastai script (.py) or notebook (.ipynb); train nothing.",
+    )
     @line_cell_magic
     def train_lesson1(self, line: str, cell: str | None = None) -> Any:
         """Run fast.ai's lesson 1: by a recipe, or by the fastai code in the cell.
@@ -194,14 +220,25 @@ class FastMagics(Magics):
         """
 
         def call(args: Any) -> Any:
+            options = vars(args)
+            runs, limit = options.pop("runs") or self.runs or None, options.pop("time_limit")
+            name, fresh = options.pop("name"), options.pop("fresh")
+            go_on, show, export = (options.pop(key) for key in ("go_on", "show", "export"))
+            data = self._data_of_lesson(options.pop("data"), go_on)
+            after = self._lesson_before() if go_on else None
+            if show or export:
+                return self._written(data, cell, options, export, after)
             from fastmagic.lesson.train import train_lesson1
 
-            options = vars(args)
-            data = options.pop("data") or self.last_data or "dogscats"
-            return train_lesson1(
+            self.last_lesson = None
+            self.last_lesson = train_lesson1(
                 data,
                 cell,
-                runs_folder=options.pop("runs") or self.runs or None,
+                runs_folder=runs,
+                time_limit=limit,
+                name=name,
+                fresh=fresh,
+                after=after,
                 cache=self.cache or None,
                 namespace=self.shell.user_ns,
                 show=True,
@@ -210,8 +247,48 @@ class FastMagics(Magics):
                 display=display,
                 **options,
             )
+            return self.last_lesson
 
         return self._serve(FastMagics.train_lesson1, line, call)
+
+    def _data_of_lesson(self, asked: str | None, go_on: bool) -> Any:
+        """Give the data set that a lesson cell is about: asked for, gone on with, or got last."""
+        if go_on:
+            before = self._lesson_before()
+            if asked and asked not in (before.data, str(before.path)):
+                raise BadInput(
+                    f"--data {asked} does not go with --continue: the learner knows {before.data}.",
+                    "Leave --data out, or leave --continue out and begin anew.",
+                )
+            return before.path
+        return asked or self.last_data or "dogscats"
+
+    def _lesson_before(self) -> Any:
+        if self.last_lesson is None or self.last_lesson.learn is None:
+            raise BadInput(
+                "There is no finished lesson cell here to go on from.",
+                "Run the cell before this one to its end, or leave --continue out.",
+            )
+        return self.last_lesson
+
+    def _written(
+        self, data: Any, cell: str | None, flags: Any, file: str | None, after: Any
+    ) -> Any:
+        """Show or export a lesson instead of running it."""
+        if after is not None:
+            raise BadInput(
+                "--show and --export do not go with --continue.",
+                "What an earlier cell trained is not in this one: export them one by one.",
+            )
+        from fastmagic.lesson.order import Order
+        from fastmagic.lesson.train import export_lesson, show_lesson
+
+        order = Order(data, cell, flags, first_line=2, transform=self.shell.transform_cell)
+        if file is not None:
+            cache, names = self.cache or None, self.shell.user_ns
+            return export_lesson(order, file, namespace=names, cache=cache, show=True)
+        self.shell.set_next_input(show_lesson(order))
+        return None
 
     def _serve(self, magic: Any, line: str, call: Callable[[Any], Any]) -> Any:
         """Read the line, make the call, and see that errors are shown as they should be."""

@@ -16,6 +16,7 @@ ask a hook for what goes on from the last part of a word, cut at `:` and `=`.
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -97,7 +98,15 @@ def attach(shell: Any, may_be_empty: set[str]) -> ShownOnce:
     shell.ast_transformers.append(once)
     shell.display_trap.hook = once
     _follow(shell.displayhook, once)
+    _look_at_running_cell(shell, once)
     return once
+
+
+def _look_at_running_cell(shell: Any, once: ShownOnce) -> None:
+    """Let it see the cell that loads us, which was read before we came."""
+    cells = shell.history_manager.input_hist_parsed
+    with contextlib.suppress(SyntaxError):  # such as a cell that awaits
+        once.visit(ast.parse(cells[-1] if cells else ""))
 
 
 def detach(shell: Any, once: ShownOnce) -> None:

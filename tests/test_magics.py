@@ -154,6 +154,13 @@ def test_each_result_is_shown_once(loaded, folder, capsys):
         assert "PosixPath" not in out
 
 
+def test_the_cell_that_loads_us_shows_its_result_once_too(shell, folder, capsys):
+    shell.run_cell(f'%load_ext fastmagic\n%get_data "{folder}"', store_history=True)
+    out = capsys.readouterr().out
+    assert out.count("cats") >= 1
+    assert "Out[" not in out
+
+
 def test_the_result_is_filed_although_it_is_not_shown_again(loaded, folder):
     done = loaded.run_cell(f'%get_data "{folder}"', store_history=True)
     assert done.result == folder

@@ -22,7 +22,7 @@ from typing import Any
 from fastmagic import faces
 from fastmagic.gpu.host import SHM
 from fastmagic.gpu.samples import Samples, read_csv
-from fastmagic.gpu.sensors import HostReadings, Sensors
+from fastmagic.gpu.sensors import HostReadings, Sample, Sensors
 
 FAST = 0.25  # s; the driver averages the utilisation over 1/6 to 1 s: more often shows nothing new
 SLOW = 1.0  # s
@@ -180,6 +180,8 @@ class Monitor:
         self._fast, self._slow, self._save_every = fast, slow, save_every
         self._patience = patience
         self._sensors: Sensors | None = None
+        self._latest = Sample()
+        self._ram: int | None = None  # the host's memory is read less often
         self._lost: dict[int, float] = {}
         self._told: set[int] = set()
         self._began = self._ended = 0.0
@@ -239,6 +241,26 @@ class Monitor:
                 shm_size=sensors.shm_size,
                 note=" ".join(words for words in (sensors.note, self.trouble) if words),
             )
+
+    def now(self) -> str:
+        """Say in a few words what of the memory is in use at present, each GPU's and the host's.
+
+        Examples
+        --------
+        >>> Monitor().now()
+        ''
+        """
+        sensors, latest = self._sensors, self._latest
+        if sensors is None:
+            return ""
+        words = []
+        for number, (card, gpu) in enumerate(zip(sensors.cards, latest.gpus, strict=False)):
+            name = f"GPU {number}" if len(sensors.cards) > 1 else "GPU"
+            if gpu.memory is not None:
+                words.append(f"{name} {faces.mib_of(gpu.memory, card.memory_total)}")
+        if self._ram is not None:
+            words.append(f"host {faces.mib_of(self._ram, sensors.ram_limit)}")
+        return ", ".join(words)
 
     @property
     def _here(self) -> bool:
@@ -312,6 +334,7 @@ class Monitor:
 
     def _take(self, sensors: Sensors, samples: Samples, slow: bool) -> None:
         sample, seconds = sensors.read(slow), self._clock() - self._began
+        self._latest, self._ram = sample, sample.ram_used or self._ram
         with self._lock:
             samples.add(seconds, sample, self._wall())
             for number in sample.lost:

@@ -4,212 +4,54 @@ fastai reads `defaults.callbacks` when a Learner is made. For the duration of a 
 stands there in place of fastai's `ProgressCallback` (which prints raw HTML in a terminal), so
 every learner that the body makes is watched, whoever makes it. In `after_create` the learner's
 class becomes a subclass of its own class with a few methods overridden: `fit` (counts the stages,
-skips those that are done and enters one in the middle), `lr_find` (which calls `fit` and is no
-stage), `tta`, and `one_batch` (which tells waiting from working). When the cell ends, however it
-ends, everything is put back, and what was pickled in between (`learn.export()` inside the body) was
-pickled as plain fastai.
+skips those that are done and enters one in the middle), `lr_find` (which calls `fit`, is no stage
+and leaves no trace), `tta`, and `one_batch` (which sets the step's position and tells waiting from
+working). The loaders that it trains and validates with are placed by `guard.loaders`. When the cell
+ends, however it ends, everything is put back, and what was pickled in between (`learn.export()`
+inside the body) was pickled as plain fastai.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copyreg
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastai.learner import Learner, defaults
 from fastai.torch_core import default_device
 from fastcore.basics import noop
+from fastcore.foundation import L
 
-from fastmagic.guard import positions, state
-from fastmagic.guard.incidents import Incident
-from fastmagic.guard.stages import Epoch, Stage
-from fastmagic.progress import View
-
-
-class Session:
-    """One cell's run as the guard sees it: its stages, its incidents, what is known of accuracy.
-
-    Parameters
-    ----------
-    seed
-        From which all randomness of the run follows.
-    view
-        Where progress is shown.
-    states
-        The folder in which the states of the stages are kept.
-    """
-
-    def __init__(self, seed: int, view: View, states: Path) -> None:
-        self.seed = seed
-        self.view = view
-        self.states = states
-        self.stages: list[Stage] = []
-        self.incidents: list[Incident] = []
-        self.learners: list[Learner] = []
-        self.validated: dict[str, float] = {}
-        self.validated_tta: dict[str, float] = {}
-        self.doing = ""
-        self.waiting_seconds = self.working_seconds = (
-            0.0  # of the stages, see `Protected.one_batch`
-        )
-
-    def incident(self, what: str, done: str, cost: str = "") -> None:
-        """Record an incident where the run is now, and say it."""
-        when = f"fit {self.stages[-1].number}" if self.stages else "before the first fit"
-        self.incidents.append(Incident(when, what, done, cost))
-        self.view.note(str(self.incidents[-1]))
-
-    @contextlib.contextmanager
-    def busy_with(self, doing: str) -> Iterator[None]:
-        """Say what the learner is doing while it is not fitting."""
-        before, self.doing = self.doing, doing
-        try:
-            yield
-        finally:
-            self.doing = before
-            self.view.clear_bar()
-
-
-class Watch(Callback):
-    """Shows a learner's progress, keeps its epochs and saves its state after each of them."""
-
-    order = 60  # after fastai's Recorder (50), whose figures it reads
-    session: Session
-    stage: Stage | None = None  # the one being fitted; None in lr_find, validate and predictions
-    curves: Mapping[str, Any]  # of the epochs before a restart
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Callback, (), {"learn": self.learn})  # exported in the body: plain fastai
-
-    def after_create(self) -> None:
-        self.learn.__class__ = _protected(type(self.learn))
-        self.session.learners.append(self.learn)
-
-    def waits(self) -> None:
-        """From now on the network waits for the loader."""
-        self._waits_since = time.perf_counter()
-
-    def waited(self) -> None:
-        """The loader has given what it had to give."""
-        now = time.perf_counter()
-        if self.stage is not None:
-            self.session.waiting_seconds += now - self._waits_since
-        self._works_since = now
-
-    def worked(self) -> None:
-        """The network is done with a batch."""
-        if self.stage is not None:
-            self.session.working_seconds += time.perf_counter() - self._works_since
-        self.waits()
-
-    def before_fit(self) -> None:
-        self._logger, self.learn.logger = self.learn.logger, noop  # Recorder would print
-
-    def before_epoch(self) -> None:
-        self._since = time.perf_counter()
-        self._accuracy: float | None = None
-
-    def before_train(self) -> None:
-        stage = self.stage
-        if stage is not None:
-            positions.set_position(self.session.seed, "epoch", stage.number, self.epoch)
-            loader = self.dls.train
-            positions.set_loader_position(loader, self.session.seed, stage.number, self.epoch)
-
-    def before_validate(self) -> None:
-        self._right = self._seen = 0
-        self._countable = True
-
-    def after_batch(self) -> None:
-        if not self.training:
-            self._count()
-        if self.stage is None and self.training:  # lr_find: its epochs are no one's concern
-            self.session.view.bar(self._doing(), self.train_iter, None, " batches")
-        else:
-            self.session.view.bar(self._doing(), self.iter + 1, self.n_iter, " batches")
-
-    def after_validate(self) -> None:
-        self._accuracy = self._right / self._seen if self._countable and self._seen else None
-        if self._accuracy is not None and self.dl is self.dls.valid:
-            digest = state.weights_sha256(self.learn.model.state_dict())
-            self.session.validated[digest] = self._accuracy
-
-    def after_epoch(self) -> None:
-        stage = self.stage
-        if stage is None:
-            return
-        values = [None if v is None else float(v) for v in self.recorder.final_record or []]
-        names = [str(n) for n in self.recorder.metric_names[1:] if n != "time"]
-        seconds = time.perf_counter() - self._since
-        epoch = Epoch(self.epoch, dict(zip(names, values, strict=False)), self._accuracy, seconds)
-        stage.epochs.append(epoch)
-        self.session.view.row(
-            ("fit", "epoch", *names, "seconds"),
-            (stage.number, epoch.epoch, *(_short(v) for v in values), f"{seconds:.1f}"),
-            "epochs",
-        )
-        self._save(stage)
-
-    def after_fit(self) -> None:
-        self.learn.logger = self._logger
-        self.session.view.clear_bar()
-
-    def _doing(self) -> str:
-        stage = self.stage
-        if stage is None:
-            return self.session.doing or "predicting"
-        part = "training" if self.training else "validating"
-        return f"fit {stage.number}, epoch {self.epoch + 1} of {self.n_epoch}, {part}"
-
-    def _count(self) -> None:
-        pred, targets = self.pred, self.yb
-        one_class_each = (
-            len(targets) == 1
-            and getattr(pred, "ndim", 0) == 2
-            and getattr(targets[0], "ndim", 0) == 1
-            and not targets[0].is_floating_point()
-        )
-        if not one_class_each:
-            self._countable = False
-            return
-        self._right += int((pred.argmax(dim=1) == targets[0]).sum())
-        self._seen += len(targets[0])
-
-    def _save(self, stage: Stage) -> None:
-        try:
-            state.save_stage(self.session.states, self.learn, stage)
-        except (OSError, RuntimeError, TypeError, ValueError) as error:
-            self.session.incident(
-                f"the state after epoch {self.epoch} could not be saved ({error})",
-                "training goes on; if it is stopped now, it goes on from the state before",
-            )
-
-
-def _short(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.4f}"
+from fastmagic.guard import snapshot, state
+from fastmagic.guard.loaders import Loaders
+from fastmagic.guard.session import Session
+from fastmagic.guard.stages import Stage
+from fastmagic.guard.watch import Watch
 
 
 class Protected:
     """The overridden methods; mixed in front of the learner's own class while a cell runs."""
 
     watch: Watch
+    _plain: type
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # Pickled inside the cell, it comes back as its plain class. Not by `copyreg.__newobj__`,
         # for which pickle insists on the object's present class.
         state_of_it = super().__reduce_ex__(protocol)[2]
-        return copyreg._reconstructor, (type(self).__mro__[2], object, None), state_of_it  # type: ignore[attr-defined]
+        return copyreg._reconstructor, (self._plain, object, None), state_of_it  # type: ignore[attr-defined]
 
     def fit(self, n_epoch: int, *args: Any, **kwargs: Any) -> None:
         """Fit as fastai does; skip what an earlier process has done of it."""
         session = self.watch.session
         if session.doing:  # lr_find, which is no stage
-            super().fit(n_epoch, *args, **kwargs)  # type: ignore[misc]
+            try:
+                super().fit(n_epoch, *args, **kwargs)  # type: ignore[misc]
+            finally:
+                _sweep(kwargs.get("cbs"))
             return
         stage = Stage(len(session.stages) + 1, n_epoch, _layers(self))
         session.stages.append(stage)
@@ -222,7 +64,7 @@ class Protected:
                 super().fit(n_epoch, *args, **{**kwargs, "reset_opt": _reset(stage, kwargs)})  # type: ignore[misc]
             finally:
                 self.watch.stage = None
-        positions.set_position(session.seed, "after fit", stage.number)
+        session.left_fit(stage)
 
     def _do_fit(self) -> None:
         stage = self.watch.stage
@@ -241,7 +83,10 @@ class Protected:
     def all_batches(self) -> None:
         """Run a loader's batches as fastai does; its start and its end are waiting time."""
         self.watch.waits()
-        super().all_batches()  # type: ignore[misc]
+        try:
+            super().all_batches()  # type: ignore[misc]
+        finally:
+            self.watch.session.left_pass()
         self.watch.waited()
 
     def one_batch(self, i: int, b: Any) -> None:
@@ -260,13 +105,15 @@ class Protected:
         self.watch.waited()
         super().one_batch(i, b)  # type: ignore[misc]
         self.watch.worked()
+        self.watch.session.look_at_the_clock()
+
+    def _split(self, b: Any) -> None:
+        super()._split(b)  # type: ignore[misc]
+        self.watch.session.before_step(self.iter)  # type: ignore[attr-defined]
 
     def lr_find(self, *args: Any, **kwargs: Any) -> Any:
-        """Find a rate as fastai does; it is not a stage of the training."""
-        session = self.watch.session
-        positions.set_position(session.seed, "lr_find", len(session.stages))
-        positions.set_loader_position(self.dls.train, session.seed, "lr_find", len(session.stages))  # type: ignore[attr-defined]
-        with session.busy_with("finding a learning rate"):
+        """Find a rate as fastai does; it is no stage, and the learner stays as it was."""
+        with self.watch.session.busy_with("finding a learning rate"), snapshot.undone(self):
             return super().lr_find(*args, **kwargs)  # type: ignore[misc]
 
     def tta(self, ds_idx: int = 1, dl: Any = None, **kwargs: Any) -> Any:
@@ -280,8 +127,17 @@ class Protected:
         return preds, targets
 
 
-def _protected(plain: type) -> type:
-    return type(plain.__name__, (Protected, plain), {"__module__": plain.__module__})
+def _protected(plain: type, additions: type | None) -> type:
+    bases = (Protected, plain) if additions is None else (Protected, additions, plain)
+    return type(plain.__name__, bases, {"__module__": plain.__module__, "_plain": plain})
+
+
+def _sweep(callbacks: Any) -> None:
+    """Remove the copy of the weights that `lr_find` leaves on disk when it does not end well."""
+    for callback in L(callbacks):
+        copy = getattr(callback, "tmp_d", None)
+        if copy is not None:
+            copy.cleanup()
 
 
 def _device(learner: Any) -> Any:
@@ -325,7 +181,8 @@ def _go_on(
         )
         return
     stage.epochs, stage.resumed = list(saved["stage"].epochs), True
-    learner.watch.curves = saved["curves"]
+    learner.watch.curves = curves = saved["curves"]
+    session.curve.add(stage.number, curves["losses"], curves["lrs"])
     done, planned = len(stage.epochs), stage.epochs_planned
     session.view.note(
         f"fit {stage.number}: already trained, not trained again"
@@ -337,38 +194,115 @@ def _go_on(
         session.validated[digest] = stage.accuracy
 
 
+class Attached:
+    """The learners and loaders that a cell has touched, and the way back.
+
+    Parameters
+    ----------
+    session
+        The run that they belong to.
+    additions
+        A class whose methods every learner has while the cell runs; None for none.
+    """
+
+    def __init__(self, session: Session, additions: type | None = None) -> None:
+        self.session = session
+        self._additions = additions
+        self._loaders = Loaders(session.before_transforms)
+        self._before = list(defaults.callbacks)
+        members = {"session": session, "place": self._loaders.place, "protect": self._protect}
+        self._watch = type("Watch", (Watch,), members)
+        self._without_progress: set[int] = set()
+
+    def adopt(self, learner: Learner, kept: Path) -> str:
+        """Watch and protect a learner that was made before.
+
+        Parameters
+        ----------
+        learner
+            It may have been trained already.
+        kept
+            The file that holds, or shall hold, its state at the beginning of this run: a run that
+            goes on begins with that state again, not with what the stopped one left.
+
+        Returns
+        -------
+        str
+            What the person should know; empty where all is well.
+        """
+        if isinstance(learner, Protected):
+            return ""
+        try:
+            if kept.is_file():
+                state.put_start_back(kept, learner)
+            else:
+                state.save_start(kept, learner)
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            return f"is trained, but a stopped run cannot go on with it ({error})"
+        self._watch_over(learner)
+        return ""
+
+    def _watch_over(self, learner: Learner) -> None:
+        if not hasattr(learner, "progress"):
+            self._without_progress.add(id(learner))
+        learner.remove_cbs(ProgressCallback)
+        learner.add_cb(self._watch())
+        self._protect(learner)
+
+    def _protect(self, learner: Learner) -> None:
+        learner.__class__ = _protected(type(learner), self._additions)
+        self.session.learners.append(learner)
+
+    def begin(self) -> None:
+        """From now on every learner that is made is watched."""
+        others = [callback for callback in self._before if callback is not ProgressCallback]
+        defaults.callbacks = [*others, self._watch]
+
+    def end(self) -> None:
+        """Leave nothing of ours behind."""
+        defaults.callbacks = self._before
+        for learner in self.session.learners:
+            detach(learner, progress=id(learner) not in self._without_progress)
+        self._loaders.give_back()
+
+
 @contextlib.contextmanager
-def attached(session: Session) -> Iterator[Session]:
+def attached(session: Session, additions: type | None = None) -> Iterator[Attached]:
     """Watch and protect every learner that is made inside the block.
+
+    Parameters
+    ----------
+    session
+        The run that they belong to.
+    additions
+        A class whose methods every learner has inside the block; None for none.
 
     Examples
     --------
     >>> from pathlib import Path
+    >>> from fastmagic.progress import View
     >>> before = list(defaults.callbacks)
-    >>> with attached(Session(42, View(), Path("states"))) as session:
+    >>> with attached(Session(42, View(), Path("states"))) as watching:
     ...     pass  # learners that are made here are watched
     >>> list(defaults.callbacks) == before
     True
     """
-    before = list(defaults.callbacks)
-    watch = type("Watch", (Watch,), {"session": session})
-    others = [callback for callback in before if callback is not ProgressCallback]
-    defaults.callbacks = [*others, watch]
+    watching = Attached(session, additions)
+    watching.begin()
     try:
-        yield session
+        yield watching
     finally:
-        defaults.callbacks = before
-        for learner in session.learners:
-            detach(learner)
+        watching.end()
 
 
-def detach(learner: Learner) -> None:
+def detach(learner: Learner, *, progress: bool = True) -> None:
     """Make a learner plain fastai again, with the progress bar that fastai gives it."""
     if isinstance(learner, Protected):
-        learner.__class__ = type(learner).__mro__[2]
+        learner.__class__ = learner._plain
     learner._end_cleanup()  # after an error fastai still holds the last batch, and its memory
     learner.remove_cbs(Watch)
     if learner.logger is noop:  # a fit that ended in an error
         learner.logger = print
-    if not hasattr(learner, "progress") and ProgressCallback in defaults.callbacks:
+    wanted = progress and ProgressCallback in defaults.callbacks
+    if wanted and not hasattr(learner, "progress"):
         learner.add_cb(ProgressCallback())

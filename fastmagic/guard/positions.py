@@ -1,8 +1,10 @@
 """All randomness of a lesson, as a function of where it is.
 
-Nothing saves or restores the state of a random generator. Each epoch sets every generator from
-(seed, stage, epoch), so an epoch that is entered after a restart draws what it would have drawn.
-That makes a resumed run equal to an uninterrupted one without knowing what ran before it.
+Nothing saves or restores the state of a random generator to go on with it. Every place that draws
+(the order of an epoch, each picture, each batch's transforms, each step of the network) first sets
+the generators from its own position: the seed, the stage, the epoch, the step or the picture. So a
+run that is entered in the middle draws what it would have drawn, whatever ran before it, in this
+process or another, with any number of processes that load pictures.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ import hashlib
 import random
 from collections.abc import Iterator
 from typing import Any
+
+Position = tuple[object, ...]
+"""Words and numbers that say where: `("fit", 2, 0)` is the first epoch of the second fit."""
 
 
 def position_seed(seed: int, *position: object) -> int:
@@ -36,7 +41,7 @@ def position_seed(seed: int, *position: object) -> int:
 
 
 def set_position(seed: int, *position: object) -> None:
-    """Set Python's, numpy's and torch's generators to one position of the run."""
+    """Set Python's, numpy's and torch's generators, the GPUs' too, to one position of the run."""
     import numpy
     import torch
 
@@ -46,21 +51,58 @@ def set_position(seed: int, *position: object) -> None:
     torch.manual_seed(value)
 
 
-def set_loader_position(loader: Any, seed: int, *position: object) -> None:
+def set_order(loader: Any, seed: int, *position: object) -> None:
     """Set the private generator with which fastai's DataLoader shuffles."""
     loader.rng = random.Random(position_seed(seed, "order", *position))  # noqa: S311 - not a secret
 
 
 @contextlib.contextmanager
-def kept_apart() -> Iterator[None]:
-    """Give the user's random generators back as they were, whatever the lesson drew."""
+def at_item(seed: int, *position: object) -> Iterator[None]:
+    """Load one picture as its position has it, and leave the generators as they were.
+
+    A picture is loaded in a process of its own or in this one, between two steps of the network;
+    neither may notice the other. The GPUs' generators are not touched: no picture is loaded there.
+
+    Examples
+    --------
+    >>> random.seed(1)
+    >>> with at_item(42, "epoch", 0, "item", 7):
+    ...     first = random.random()
+    >>> with at_item(42, "epoch", 0, "item", 7):
+    ...     first == random.random()
+    True
+    >>> random.random() == random.Random(1).random()
+    True
+    """
     import numpy
     import torch
 
-    mine = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
+    value = position_seed(seed, *position)
+    before = random.getstate(), numpy.random.get_state(), torch.default_generator.get_state()
+    random.seed(value)
+    numpy.random.seed(value)
+    torch.default_generator.manual_seed(value)
     try:
         yield
     finally:
-        random.setstate(mine[0])
-        numpy.random.set_state(mine[1])
-        torch.set_rng_state(mine[2])
+        random.setstate(before[0])
+        numpy.random.set_state(before[1])
+        torch.default_generator.set_state(before[2])
+
+
+@contextlib.contextmanager
+def kept_apart() -> Iterator[None]:
+    """Give the person's random generators back as they were, whatever was drawn inside."""
+    import numpy
+    import torch
+
+    before = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        numpy.random.set_state(before[1])
+        torch.set_rng_state(before[2])
+        if on_gpus:
+            torch.cuda.set_rng_state_all(on_gpus)

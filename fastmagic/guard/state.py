@@ -67,8 +67,6 @@ def save_stage(folder: Path, learner: Any, stage: Stage) -> None:
     OSError
         Where the disk is full or cannot be written; the state before stays as it was.
     """
-    import torch
-
     recorder = learner.recorder
     curves = {
         "lrs": [float(v) for v in recorder.lrs],
@@ -84,14 +82,7 @@ def save_stage(folder: Path, learner: Any, stage: Stage) -> None:
         "model": learner.model.state_dict(),
         "opt": _plain(learner.opt.state_dict()),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    target = _file(folder, stage.number)
-    partial = target.with_suffix(".partial")
-    with partial.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(target)
+    _write(_file(folder, stage.number), content)
 
 
 def load_stage(folder: Path, number: int, device: Any) -> dict[str, Any] | None:
@@ -123,13 +114,8 @@ def put_back(learner: Any, content: Mapping[str, Any]) -> None:
     RuntimeError, AssertionError
         Where the network or its optimizer has other names or shapes than the saved ones.
     """
-    from fastcore.foundation import L
-
     learner.model.load_state_dict(content["model"])
-    optimizer = dict(content["opt"])
-    if "hypers" in optimizer:
-        optimizer["hypers"] = L(optimizer["hypers"])
-    learner.opt.load_state_dict(optimizer)
+    learner.opt.load_state_dict(_optimizer(content["opt"]))
     put_curves_back(learner, content["curves"])
 
 
@@ -146,6 +132,79 @@ def put_curves_back(learner: Any, curves: Mapping[str, Any]) -> None:
     count, value = curves["smooth"]
     recorder.smooth_loss.count, recorder.smooth_loss.val = count, torch.tensor(value)
     learner.final_record = recorder.values[-1] if recorder.values else L()
+
+
+def save_start(file: Path, learner: Any) -> None:
+    """Keep a learner of an earlier cell as it is before this one trains it further.
+
+    Raises
+    ------
+    OSError, RuntimeError
+        Where it cannot be written.
+    """
+    optimizer = learner.opt
+    content = {
+        "model": learner.model.state_dict(),
+        "opt": None if optimizer is None else _plain(optimizer.state_dict()),
+        "frozen": [name for name, p in learner.model.named_parameters() if not p.requires_grad],
+        "frozen_groups": None if optimizer is None else int(optimizer.frozen_idx),
+    }
+    _write(file, content)
+
+
+def put_start_back(file: Path, learner: Any) -> None:
+    """Give a learner the state that `save_start` kept.
+
+    Raises
+    ------
+    ValueError
+        Where the file cannot be read, or is of another network.
+    """
+    import torch
+
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        learner.model.load_state_dict(content["model"])
+        frozen = set(content["frozen"])
+        learner.opt = None
+        if content["opt"] is not None:
+            learner.create_opt()
+            learner.opt.freeze_to(content["frozen_groups"])
+            device = next(learner.model.parameters()).device
+            learner.opt.load_state_dict(_optimizer(content["opt"], device))
+        for name, parameter in learner.model.named_parameters():
+            parameter.requires_grad_(name not in frozen)
+    except Exception as error:  # torch raises half a dozen kinds for a truncated or foreign file
+        raise ValueError(f"{file.name} cannot be read") from error
+
+
+def _write(file: Path, content: Any) -> None:
+    """Write a state whole or not at all."""
+    import torch
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    with partial.open("wb") as stream:
+        torch.save(content, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(file)
+
+
+def _optimizer(saved: Mapping[str, Any], device: Any = None) -> dict[str, Any]:
+    """Give an optimizer's saved state the types that fastai's has, on a device."""
+    import torch
+    from fastcore.foundation import L
+
+    optimizer = dict(saved)
+    if "hypers" in optimizer:
+        optimizer["hypers"] = L(optimizer["hypers"])
+    if device is not None and "state" in optimizer:
+        optimizer["state"] = [
+            {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in one.items()}
+            for one in optimizer["state"]
+        ]
+    return optimizer
 
 
 def _file(folder: Path, number: int) -> Path:

@@ -199,7 +199,7 @@ def _parts(
     yield Part("The person's own network", _apart(of_the_network))
     if made & {"dls", "learn"}:
         yield Part("The pictures", plain.pictures(settings, layout, given))
-        yield Part("How they are loaded", plain.loaders(settings, layout, device))
+        yield Part("How they are loaded", plain.loaders(settings, layout, device, namespace))
     elif "path" in made:
         yield Part("The pictures", plain.folder(layout))
     yield Part("The network", network)

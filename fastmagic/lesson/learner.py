@@ -6,14 +6,18 @@ installed.
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fastmagic import platforms
 from fastmagic.data.survey.pictures import Layout
 from fastmagic.errors import BadInput, LessonError, did_you_mean
+from fastmagic.lesson import precision
+from fastmagic.lesson.precision import Precision
 from fastmagic.lesson.settings import IMAGENET, Settings, Stats, normalization
 
 THREE_WAYS = (
@@ -23,8 +27,15 @@ THREE_WAYS = (
 )
 
 
-def find_architecture(name: str) -> Any:
-    """Give torchvision's function of that name, or the name itself where it is timm's.
+def find_architecture(name: str, namespace: Mapping[str, Any] | None = None) -> Any:
+    """Give the person's or torchvision's function of that name, or the name where it is timm's.
+
+    Parameters
+    ----------
+    name
+        What `--arch` was given.
+    namespace
+        The notebook's names: a function there that makes a network, called with `pretrained=`.
 
     Raises
     ------
@@ -33,6 +44,8 @@ def find_architecture(name: str) -> Any:
     """
     from torchvision import models
 
+    if callable((namespace or {}).get(name)):
+        return (namespace or {})[name]
     known = models.list_models(module=models)
     if name in known:
         return getattr(models, name)
@@ -89,7 +102,9 @@ def _trouble_of(device: Any) -> str:
     return ""
 
 
-def make_loaders(settings: Settings, layout: Layout, device: Any) -> Any:
+def make_loaders(
+    settings: Settings, layout: Layout, device: Any, namespace: Mapping[str, Any] | None = None
+) -> Any:
     """Make fastai's DataLoaders for a laid-out folder.
 
     Parameters
@@ -100,6 +115,8 @@ def make_loaders(settings: Settings, layout: Layout, device: Any) -> Any:
         The pictures and how their names carry the class.
     device
         Where the batches go.
+    namespace
+        As in `find_architecture`.
     """
     from fastai.data.block import CategoryBlock, DataBlock
     from fastai.data.transforms import (
@@ -113,14 +130,21 @@ def make_loaders(settings: Settings, layout: Layout, device: Any) -> Any:
     from fastai.vision.data import ImageBlock
 
     items = [*layout.train, *layout.valid]
-    by_name = layout.label_pattern
+    normalize = Normalize.from_stats(*statistics(settings, namespace))
+    on_folders = layout_pattern(layout)
     block = DataBlock(
         blocks=(ImageBlock, CategoryBlock(vocab=list(layout.classes))),
         get_items=lambda _: items,
         splitter=IndexSplitter(range(len(layout.train), len(items))),
-        get_y=using_attr(RegexLabeller(by_name), "name") if by_name else parent_label,
+        get_y=(
+            using_attr(RegexLabeller(layout.label_pattern), "name")
+            if layout.label_pattern
+            else RegexLabeller(on_folders)
+            if on_folders
+            else parent_label
+        ),
         item_tfms=Resize(settings.size),
-        batch_tfms=[*augmentation(settings), Normalize.from_stats(*statistics(settings))],
+        batch_tfms=[*augmentation(settings), normalize],
     )
     return block.dataloaders(
         layout.path,
@@ -129,6 +153,27 @@ def make_loaders(settings: Settings, layout: Layout, device: Any) -> Any:
         num_workers=choose_workers(settings, len(layout.train), device),
         device=device,
     )
+
+
+def layout_pattern(layout: Layout) -> str:
+    """Give the regular expression that finds the class in a picture's path; often none is needed.
+
+    Where a class folder has folders of its own, the class is not the folder that a picture lies in,
+    which is what fastai's `parent_label` gives. Empty where that is right for every picture, or
+    where file names carry the class.
+
+    Examples
+    --------
+    >>> cat = Path("/d/cats/indoor/1.jpg")
+    >>> layout = Layout(Path("/d"), "class folders", (cat,), (), ("cats", "dogs"), "", ())
+    >>> re.search(layout_pattern(layout), str(cat)).group(1)
+    'cats'
+    """
+    pictures = (*layout.train, *layout.valid)
+    if layout.label_pattern or all(layout.label(file) == file.parent.name for file in pictures):
+        return ""
+    split = r"[^/\\\\]+[/\\\\]" if layout.kind == "train/valid folders" else ""
+    return rf"^{re.escape(str(layout.path))}[/\\]{split}([^/\\]+)[/\\]"
 
 
 def augmentation(settings: Settings) -> list[Any]:
@@ -154,12 +199,23 @@ def choose_workers(settings: Settings, pictures: int, device: Any) -> int:
     return min(platforms.usable_cores(), platforms.WORKERS_MOST)
 
 
-def statistics(settings: Settings) -> Stats:
+def choose_precision(settings: Settings, device: Any) -> Precision:
+    """Choose in which precision to train on a device."""
+    import torch
+
+    if device.type != "cuda":
+        return precision.choose(settings.precision, device, None)
+    capability = torch.cuda.get_device_capability(device)
+    card = torch.cuda.get_device_name(device)
+    return precision.choose(settings.precision, device, capability, card)
+
+
+def statistics(settings: Settings, namespace: Mapping[str, Any] | None = None) -> Stats:
     """Say by which mean and deviation the pictures are normalised: asked for, or the weights'."""
     asked = normalization(settings.normalize)
     if asked is not None:
         return asked
-    if isinstance(find_architecture(settings.arch), str) and settings.weights != "none":
+    if isinstance(find_architecture(settings.arch, namespace), str) and settings.weights != "none":
         import timm
 
         config = timm.get_pretrained_cfg(settings.arch)
@@ -168,7 +224,13 @@ def statistics(settings: Settings) -> Stats:
     return IMAGENET
 
 
-def make_learner(settings: Settings, dls: Any, folder: Path) -> Any:
+def make_learner(
+    settings: Settings,
+    dls: Any,
+    folder: Path,
+    chosen: str = "fp32",
+    namespace: Mapping[str, Any] | None = None,
+) -> Any:
     """Make fastai's `vision_learner` with the weights that were asked for.
 
     Parameters
@@ -180,6 +242,10 @@ def make_learner(settings: Settings, dls: Any, folder: Path) -> Any:
     folder
         Where `learn.save()` and `learn.export()` write: the run's folder, for the data set's own
         may be read-only.
+    chosen
+        The precision: `fp32`, `fp16` or `bf16`.
+    namespace
+        As in `find_architecture`.
 
     Raises
     ------
@@ -189,7 +255,7 @@ def make_learner(settings: Settings, dls: Any, folder: Path) -> Any:
     from fastai.metrics import accuracy
     from fastai.vision.learner import vision_learner
 
-    arch = find_architecture(settings.arch)
+    arch = find_architecture(settings.arch, namespace)
     pretrained = settings.weights == "imagenet"
     options = {"normalize": False, "metrics": accuracy, "path": folder}
     with warnings.catch_warnings():
@@ -213,6 +279,7 @@ def make_learner(settings: Settings, dls: Any, folder: Path) -> Any:
     if settings.weights not in ("imagenet", "none"):
         _load_body(learn, arch, Path(settings.weights))
         learn.freeze()
+    precision.apply(learn, chosen)
     return learn
 
 

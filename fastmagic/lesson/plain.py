@@ -106,13 +106,15 @@ def _label(layout: Layout) -> str:
     """Write what tells the class of a picture, as `label`."""
     if layout.label_pattern:
         return f'label = using_attr(RegexLabeller({layout.label_pattern!r}), "name")\n'
+    if pattern := learner.layout_pattern(layout):
+        return f"label = RegexLabeller({pattern!r})\n"
     return "label = parent_label\n"
 
 
-def loaders(settings: Settings, layout: Layout, device: Any) -> str:
+def loaders(settings: Settings, layout: Layout, device: Any, namespace: Mapping[str, Any]) -> str:
     """Write the code that sets `dls`, after `pictures`."""
     workers = learner.choose_workers(settings, len(layout.train), device)
-    mean, deviation = learner.statistics(settings)
+    mean, deviation = learner.statistics(settings, namespace)
     label = "label" if layout.kind != BY_FOLDERS else _label(layout).partition(" = ")[2].strip()
     start = FORK if workers else ""
     return f"""\

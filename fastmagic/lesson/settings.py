@@ -45,6 +45,8 @@ class Settings:
         From which all randomness follows; the share kept for validation where the set has no split.
     workers
         Processes that load pictures; None to choose.
+    precision
+        `fp32`, `fp16`, `bf16` or `auto`; None is `auto`.
     augment
         `standard` or `mirror`, as the catalogue explains.
     """
@@ -62,6 +64,7 @@ class Settings:
     seed: int = 42
     valid_pct: float = 0.2
     workers: int | None = None
+    precision: str | None = None
     augment: str = "standard"
 
     def to_dict(self) -> dict[str, Any]:

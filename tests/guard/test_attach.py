@@ -9,6 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.train
 
+from fastmagic.guard.session import Session  # noqa: E402
 from fastmagic.progress import View  # noqa: E402
 
 
@@ -58,7 +59,7 @@ def body(learn, stop=None):
 def train(states, stop=None):
     from fastmagic.guard import attach, positions
 
-    session = attach.Session(7, View(), states)
+    session = Session(7, View(), states)
     learn = valley = None
     with positions.kept_apart(), attach.attached(session):
         try:
@@ -186,7 +187,8 @@ def test_waiting_for_the_loader_is_told_from_working(tmp_path, workers):
         def before_batch(self):
             time.sleep(0.05)
 
-    with attach.attached(attach.Session(7, View(), tmp_path)) as session:
+    session = Session(7, View(), tmp_path)
+    with attach.attached(session):
         learn = make_learner(workers=workers)
         learn.dls.train.dataset = Slow(learn.dls.train.dataset)
         learn.add_cb(Busy())
@@ -204,7 +206,8 @@ def test_finding_a_rate_is_not_counted(tmp_path):
 
     from fastmagic.guard import attach
 
-    with attach.attached(attach.Session(7, View(), tmp_path)) as session:
+    session = Session(7, View(), tmp_path)
+    with attach.attached(session):
         make_learner().lr_find(show_plot=False, num_it=10)
     assert (session.waiting_seconds, session.working_seconds) == (0, 0)
 
@@ -215,7 +218,7 @@ def test_a_learner_exported_inside_the_cell_loads_without_fastmagic(tmp_path, sm
 
     from fastmagic.guard import attach
 
-    with attach.attached(attach.Session(7, View(), tmp_path / "states")):
+    with attach.attached(Session(7, View(), tmp_path / "states")):
         dls = ImageDataLoaders.from_folder(
             small_folder, valid="valid", item_tfms=Resize(32), bs=16, num_workers=0
         )
@@ -245,7 +248,7 @@ def test_a_broken_metric_keeps_its_own_error(tmp_path):
     def broken(pred, target):
         raise RuntimeError("my metric is broken")
 
-    with attach.attached(attach.Session(7, View(), tmp_path)):
+    with attach.attached(Session(7, View(), tmp_path)):
         learn = make_learner()
         learn.metrics = [broken]
         with pytest.raises(RuntimeError, match="my metric is broken"):

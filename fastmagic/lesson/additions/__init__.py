@@ -18,6 +18,7 @@ from typing import Any
 NAMES = {
     "precomputed": "precomputed",
     "fit_cycles": "cycles",
+    "keep_batch_norm": "batch_norm",
     "show_rights_and_wrongs": "looking",
     "show_confusion": "looking",
 }
@@ -32,7 +33,7 @@ def mixin() -> type:
     Examples
     --------
     >>> sorted(name for name in vars(mixin()) if name in NAMES)  # doctest: +SKIP
-    ['fit_cycles', 'precomputed', 'show_confusion', 'show_rights_and_wrongs']
+    ['fit_cycles', 'keep_batch_norm', 'precomputed', 'show_confusion', 'show_rights_and_wrongs']
     """
     methods: dict[str, Any] = {
         name: getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -5,10 +5,12 @@ once, without augmentation, and the head trains on them: an epoch takes a second
 a pass of all pictures through the network. fastai 0.7 had this as `precompute=True`.
 """
 
+import random
 import tempfile
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from itertools import chain, zip_longest
 from typing import Any
 
 import numpy as np
@@ -23,11 +25,13 @@ POOLS = (AdaptiveConcatPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
 @contextmanager
-def precomputed(learn):  # type: ignore[no-untyped-def]  # a generator, as fastai's own are written
+def precomputed(learn, most=None, seed=42):  # type: ignore[no-untyped-def]  # as fastai writes them
     """Within the block, `learn` is the head alone, and its pictures are the frozen body's features.
 
     with learn.precomputed():
         learn.fit(2, 1e-2)
+
+    `most` takes at most so many training pictures: as many of each class, chosen by `seed`.
 
     The pictures are not augmented, and the body's batch norms keep their running averages, as in
     fastai 0.7. Afterwards `learn` is the whole network again, with the trained head and a new
@@ -41,8 +45,8 @@ def precomputed(learn):  # type: ignore[no-untyped-def]  # a generator, as fasta
     pool, rest = split_off_pool(head)
     with tempfile.TemporaryFile() as train_file, tempfile.TemporaryFile() as valid_file:
         look = partial(features_of, nn.Sequential(body, pool), half_precision_of(learn))
-        train = look(loaders.train, train_file)
-        valid = look(loaders.valid, valid_file)
+        train = look(loaders.train, train_file, balanced(loaders.train, most, seed))
+        valid = look(loaders.valid, valid_file, range(loaders.valid.n))
         try:
             # The names stay as in the whole network ("1.2.weight"), so weights can be exchanged.
             learn.model = nn.Sequential(OrderedDict(zip("01", (nn.Identity(), rest), strict=True)))
@@ -112,13 +116,28 @@ def half_precision_of(learn: Any) -> torch.dtype | None:
     return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(getattr(mode, "value", ""))
 
 
-def features_of(body: nn.Module, half: torch.dtype | None, loader: Any, file: Any) -> TfmdDL:
-    """Run the body over a loader's pictures, once and in their order; load the features instead."""
+def balanced(loader: Any, most: int | None, seed: int) -> list[int]:
+    """Choose pictures by their numbers: all, or `most` of them and as many of each class."""
+    numbers = list(range(loader.n))
+    if most is None or most >= loader.n:
+        return numbers
+    of_class: dict[int, list[int]] = defaultdict(list)
+    labels = [int(label) for label in loader.dataset.tls[-1]]
+    for number in random.Random(seed).sample(numbers, loader.n):  # noqa: S311 - not a secret
+        of_class[labels[number]].append(number)
+    in_turn = chain.from_iterable(zip_longest(*of_class.values()))
+    return sorted([number for number in in_turn if number is not None][:most])
+
+
+def features_of(
+    body: nn.Module, half: torch.dtype | None, loader: Any, file: Any, numbers: Any
+) -> TfmdDL:
+    """Run the body over these of a loader's pictures, once; load the features instead."""
     targets: list[tuple[Any, ...]] = []
     features: Any = None
-    for x, y in batches(body, half, loader):
+    for x, y in batches(body, half, loader, numbers):
         if features is None:
-            features = np.memmap(file, np.float32, "w+", shape=(loader.n, *x.shape[1:]))
+            features = np.memmap(file, np.float32, "w+", shape=(len(numbers), *x.shape[1:]))
         features[len(targets) : len(targets) + len(x)] = x
         targets += zip(*y, strict=True)
     data = Features(features, targets, getattr(loader.dataset, "vocab", None))
@@ -127,16 +146,18 @@ def features_of(body: nn.Module, half: torch.dtype | None, loader: Any, file: An
         bs=loader.bs,
         shuffle=loader.shuffle,
         drop_last=loader.drop_last,
-        n=loader.n,
+        n=len(numbers),
         device=loader.device,
         num_workers=0,
     )
 
 
-def batches(body: nn.Module, half: torch.dtype | None, loader: Any) -> Any:
+def batches(body: nn.Module, half: torch.dtype | None, loader: Any, numbers: Any) -> Any:
     """Give features and targets batch by batch, from pictures as in validation: not augmented."""
-    in_order: Any = partial(list, range(loader.n))
-    pictures = loader.new(cls=TfmdDL, shuffle=False, drop_last=False, n=loader.n, get_idxs=in_order)
+    chosen: Any = partial(list, numbers)
+    pictures = loader.new(
+        cls=TfmdDL, shuffle=False, drop_last=False, n=len(numbers), get_idxs=chosen
+    )
     as_valid = getattr(loader.dataset, "set_split_idx", nullcontext)
     modes = [(module, module.training) for module in body.modules()]
     body.to(loader.device).eval()

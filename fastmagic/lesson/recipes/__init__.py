@@ -18,7 +18,7 @@ def names() -> list[str]:
     Examples
     --------
     >>> names()
-    ['classic', 'modern', 'pets', 'scratch']
+    ['classic', 'modern', 'pets', 'quick', 'scratch']
     """
     files = resources.files(__name__).iterdir()
     return sorted(f.name[:-3] for f in files if f.name.endswith(".py") and f.name[0] != "_")

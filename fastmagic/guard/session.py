@@ -1,0 +1,169 @@
+"""One cell's run as the guard sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastmagic.guard import positions
+from fastmagic.guard.incidents import Incident
+from fastmagic.guard.positions import Position
+from fastmagic.guard.stages import Stage
+from fastmagic.progress import View
+
+REMEMBERED = 5_000_000
+"""Probabilities that are kept of one validation, pictures times classes: at most 20 MB."""
+
+
+class TimeIsUp(KeyboardInterrupt):
+    """The time that the cell was given is over; the run is stopped as the stop button stops it."""
+
+
+@dataclass
+class Told:
+    """What one validation said of each picture.
+
+    Attributes
+    ----------
+    digest
+        Of the weights that said it.
+    loader
+        fastai's loader that the pictures came from.
+    probabilities, targets
+        Tensors on the CPU, one for each batch: `[pictures, classes]` and `[pictures]`.
+    """
+
+    digest: str
+    loader: Any
+    probabilities: list[Any] = field(default_factory=list)
+    targets: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class Curve:
+    """The loss and the rate of each training step of the run, as fastai's Recorder has them."""
+
+    stage: list[int] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+
+    def step(self, stage: int, recorder: Any) -> None:
+        """Add the step that was just taken."""
+        self.stage.append(stage)
+        self.loss.append(float(recorder.losses[-1]))
+        self.rate.append(float(recorder.lrs[-1]))
+
+    def add(self, stage: int, losses: Sequence[float], rates: Sequence[float]) -> None:
+        """Add the steps of a fit that an earlier process took."""
+        self.stage += [stage] * len(losses)
+        self.loss += losses
+        self.rate += rates
+
+
+class Session:
+    """One cell's run: its stages, its incidents, what is known of accuracy, and where it is.
+
+    Parameters
+    ----------
+    seed
+        From which all randomness of the run follows.
+    view
+        Where progress is shown.
+    states
+        The folder in which the states of the stages are kept.
+    seconds
+        How long the run may take; None for as long as it takes.
+    clock
+        Seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        view: View,
+        states: Path,
+        seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.seed = seed
+        self.view = view
+        self.states = states
+        self.stages: list[Stage] = []
+        self.incidents: list[Incident] = []
+        self.learners: list[Any] = []
+        self.validated: dict[str, float] = {}
+        self.validated_tta: dict[str, float] = {}
+        self.told: Told | None = None
+        self.curve = Curve()
+        self.memory: Callable[[], str] = str  # words on memory for the live view; none by default
+        self.doing = ""
+        self.waiting_seconds = self.working_seconds = 0.0  # of the stages, see `one_batch`
+        self._clock = clock
+        self._ends = None if seconds is None else clock() + seconds
+        self._at: Position = ("start",)
+        self._batch: int | None = None
+        self._passes = 0
+
+    def incident(self, what: str, done: str, cost: str = "") -> None:
+        """Record an incident where the run is now, and say it."""
+        when = f"fit {self.stages[-1].number}" if self.stages else "before the first fit"
+        self.incidents.append(Incident(when, what, done, cost))
+        self.view.note(str(self.incidents[-1]))
+
+    @contextlib.contextmanager
+    def busy_with(self, doing: str) -> Iterator[None]:
+        """Say what the learner is doing while it is not fitting."""
+        before, self.doing = self.doing, doing
+        try:
+            yield
+        finally:
+            self.doing = before
+            self.view.clear_bar()
+
+    def enter(self, *position: object) -> Position:
+        """Begin a pass over a loader at this position, and give the position."""
+        self._at, self._batch = position, 0
+        return position
+
+    def enter_pass(self, what: str) -> Position:
+        """Begin a pass that belongs to no fit; the passes since the last fit are counted."""
+        self._passes += 1
+        return self.enter(what, len(self.stages), self._passes)
+
+    def left_pass(self) -> None:
+        """End a pass: until the next one, loaders draw as the person's code has them draw."""
+        self._batch = None
+
+    def left_fit(self, stage: Stage) -> None:
+        """Set the generators to where a fit leaves them, trained now or in an earlier process."""
+        self._passes = 0
+        positions.set_position(self.seed, "after fit", stage.number)
+
+    def before_transforms(self) -> None:
+        """Set the generators for the transforms of the next batch of a pass.
+
+        Called by the pipeline, which fastai also uses on a batch of its own to learn its types; so
+        the batches are counted by `before_step`, not here.
+        """
+        if self._batch is not None:
+            positions.set_position(self.seed, *self._at, "batch", self._batch)
+
+    def before_step(self, number: int) -> None:
+        """Set the generators for a step of the network."""
+        positions.set_position(self.seed, *self._at, "step", number)
+        self._batch = number + 1
+
+    def look_at_the_clock(self) -> None:
+        """End the run where its time is over.
+
+        Raises
+        ------
+        TimeIsUp
+            Where it is.
+        """
+        if self._ends is not None and self._clock() > self._ends:
+            raise TimeIsUp

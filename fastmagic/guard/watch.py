@@ -1,0 +1,162 @@
+"""The callback that sees a learner train: shows it, keeps its epochs, saves its state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastai.callback.core import Callback as FastaiCallback
+from fastcore.basics import noop
+
+from fastmagic.guard import state
+from fastmagic.guard.session import REMEMBERED, Session, Told
+from fastmagic.guard.stages import Epoch, Stage
+
+
+class Watch(FastaiCallback):
+    """Shows a learner's progress, keeps its epochs and saves its state after each of them."""
+
+    order = 60  # after fastai's Recorder (50), whose figures it reads
+    session: Session
+    place: Callable[..., None]  # lets a loader draw from a position on
+    protect: Callable[[Any], None]  # makes a learner's class one of ours
+    stage: Stage | None = None  # the one being fitted; None in lr_find, validate and predictions
+    curves: Mapping[str, Any]  # of the epochs before a restart
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (FastaiCallback, (), {"learn": self.learn})  # exported in the body: plain fastai
+
+    def after_create(self) -> None:
+        type(self).protect(self.learn)
+
+    def waits(self) -> None:
+        """From now on the network waits for the loader."""
+        self._waits_since = time.perf_counter()
+
+    def waited(self) -> None:
+        """The loader has given what it had to give."""
+        now = time.perf_counter()
+        if self.stage is not None:
+            self.session.waiting_seconds += now - self._waits_since
+        self._works_since = now
+
+    def worked(self) -> None:
+        """The network is done with a batch."""
+        if self.stage is not None:
+            self.session.working_seconds += time.perf_counter() - self._works_since
+        self.waits()
+
+    def before_fit(self) -> None:
+        self._logger, self.learn.logger = self.learn.logger, noop  # Recorder would print
+
+    def before_epoch(self) -> None:
+        self._since = time.perf_counter()
+        self._accuracy: float | None = None
+
+    def before_train(self) -> None:
+        stage, session = self.stage, self.session
+        if stage is not None:
+            at = session.enter("fit", stage.number, self.epoch)
+        else:
+            at = session.enter_pass("lr_find")
+        self._place(self.dls.train, at)
+
+    def before_validate(self) -> None:
+        stage, session = self.stage, self.session
+        if stage is not None:
+            at = session.enter("valid", stage.number, self.epoch)
+        else:
+            at = session.enter_pass("predict")
+        self._place(self.dl, at)
+        self._right = self._seen = 0
+        self._countable = True
+        self._told = Told("", self.dl)
+
+    def after_batch(self) -> None:
+        if not self.training:
+            self._count()
+        note = self._note()
+        if self.stage is None and self.training:  # lr_find: its epochs are no one's concern
+            self.session.view.bar(self._doing(), self.train_iter, None, " batches", note)
+        else:
+            self.session.view.bar(self._doing(), self.iter + 1, self.n_iter, " batches", note)
+            if self.stage is not None and self.training:
+                self.session.curve.step(self.stage.number, self.recorder)
+                self.session.view.curve("training loss", self.session.curve.loss)
+
+    def after_validate(self) -> None:
+        whole = self.dl is self.dls.valid
+        self._accuracy = self._right / self._seen if self._countable and self._seen else None
+        if self._accuracy is not None and whole:
+            digest = state.weights_sha256(self.learn.model.state_dict())
+            self.session.validated[digest] = self._accuracy
+            self._told.digest = digest
+            self.session.told = self._told
+
+    def after_epoch(self) -> None:
+        stage = self.stage
+        if stage is None:
+            return
+        values = [None if v is None else float(v) for v in self.recorder.final_record or []]
+        names = [str(n) for n in self.recorder.metric_names[1:] if n != "time"]
+        seconds = time.perf_counter() - self._since
+        epoch = Epoch(self.epoch, dict(zip(names, values, strict=False)), self._accuracy, seconds)
+        stage.epochs.append(epoch)
+        self.session.view.row(
+            ("fit", "epoch", *names, "seconds"),
+            (stage.number, epoch.epoch, *(_short(v) for v in values), f"{seconds:.1f}"),
+            "epochs",
+        )
+        self._save(stage)
+
+    def after_fit(self) -> None:
+        self.learn.logger = self._logger
+        self.session.view.clear_bar()
+
+    def _place(self, loader: Any, at: tuple[object, ...]) -> None:
+        type(self).place(loader, self.session.seed, *at)
+
+    def _doing(self) -> str:
+        stage = self.stage
+        if stage is None:
+            return self.session.doing or "predicting"
+        part = "training" if self.training else "validating"
+        return f"fit {stage.number}, epoch {self.epoch + 1} of {self.n_epoch}, {part}"
+
+    def _note(self) -> str:
+        smooth = getattr(self.recorder, "smooth_loss", None) if self.training else None
+        value = getattr(smooth, "value", None)
+        loss = "" if value is None else f"loss {float(value):.4f}"
+        return ", ".join(words for words in (loss, self.session.memory()) if words)
+
+    def _count(self) -> None:
+        pred, targets = self.pred, self.yb
+        one_class_each = (
+            len(targets) == 1
+            and getattr(pred, "ndim", 0) == 2
+            and getattr(targets[0], "ndim", 0) == 1
+            and not targets[0].is_floating_point()
+        )
+        if not one_class_each:
+            self._countable = False
+            return
+        self._right += int((pred.argmax(dim=1) == targets[0]).sum())
+        self._seen += len(targets[0])
+        if self._seen * pred.shape[1] <= REMEMBERED:
+            likely = pred.detach().float().softmax(dim=1)
+            self._told.probabilities.append(likely.cpu())
+            self._told.targets.append(targets[0].detach().cpu())
+
+    def _save(self, stage: Stage) -> None:
+        try:
+            state.save_stage(self.session.states, self.learn, stage)
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            self.session.incident(
+                f"the state after epoch {self.epoch} could not be saved ({error})",
+                "training goes on; if it is stopped now, it goes on from the state before",
+            )
+
+
+def _short(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"

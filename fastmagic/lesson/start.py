@@ -1,0 +1,252 @@
+"""What stands ready before the first picture is loaded: layout, folder, loaders and learner."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastmagic import platforms
+from fastmagic.data.survey.pictures import Layout, lay_out
+from fastmagic.errors import LessonError
+from fastmagic.lesson import cell as cells
+from fastmagic.lesson import names, recipes, runs
+from fastmagic.lesson.forecast.words import Forecast
+from fastmagic.lesson.report import TrainResult
+from fastmagic.lesson.settings import Settings
+from fastmagic.progress import View
+
+WEIGHTS = {"imagenet": "ImageNet's weights", "none": "no weights, from scratch"}
+
+_ours: weakref.WeakSet[Any] = weakref.WeakSet()
+"""The learners that lessons made in this process: these may be replaced without a word."""
+
+
+@dataclass
+class Lesson:
+    """Everything that is known of a lesson before it runs.
+
+    Attributes
+    ----------
+    settings, cell, namespace, layout, view
+        What to do, the body, where its names live, the pictures, and where progress is shown.
+    after
+        The finished lesson whose learner this one goes on with.
+    names, needed
+        Every name that the body uses, also by way of the person's own functions; and those of them
+        that it does not set itself first.
+    choices
+        What was chosen for the person, and why; filled while the learner is made.
+    forecast
+        What was said of time and memory before the start.
+    """
+
+    settings: Settings
+    cell: cells.Cell
+    namespace: dict[str, Any]
+    layout: Layout
+    view: View
+    after: TrainResult | None = None
+    names: set[str] = field(default_factory=set)
+    needed: set[str] = field(default_factory=set)
+    choices: dict[str, str] = field(default_factory=dict)
+    forecast: Forecast | None = None
+
+
+def require_fastai() -> None:
+    """Make sure that torch and fastai are there.
+
+    Raises
+    ------
+    LessonError
+        Where they are not, with the magic that installs them.
+    """
+    missing = [name for name in ("torch", "fastai") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise LessonError(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed here.",
+            "Run %fastai_setup, which installs what fits this machine, then this cell again.",
+        )
+
+
+def prepare(
+    settings: Settings,
+    path: Path,
+    cell: cells.Cell,
+    namespace: dict[str, Any],
+    view: View,
+    after: TrainResult | None = None,
+) -> Lesson:
+    """Lay the pictures out, say what they are, and load fastai."""
+    layout = laid_out(settings, path)
+    view.note(describe(layout))
+    view.note("Loading fastai …")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what libraries warn one another of at import
+        import fastai.vision.all  # noqa: F401 - all of it at once, while the view says so
+    used = names.used_names(cell, namespace)
+    needed = names.needed_names(cell, used)
+    return Lesson(settings, cell, namespace, layout, view, after, used, needed)
+
+
+def laid_out(settings: Settings, path: Path) -> Layout:
+    """Find the pictures, their classes and their split."""
+    return lay_out(
+        path,
+        label_pattern=settings.label_pattern,
+        valid_pct=settings.valid_pct,
+        seed=settings.seed,
+    )
+
+
+def describe(layout: Layout) -> str:
+    """Say in one line what a lesson is given to learn from."""
+    classes = len(layout.classes)
+    named = ", ".join(layout.classes[:4]) + (" …" if classes > 4 else "")
+    counts = f"{len(layout.train):,} pictures to train, {len(layout.valid):,} to validate"
+    left_out = f", {len(layout.unreadable)} unreadable left out" if layout.unreadable else ""
+    return f"Data: {counts}{left_out}, {classes} classes ({named}) in {layout.path}"
+
+
+def identity(lesson: Lesson) -> str:
+    """Give the digest that only the same lesson has: body, settings, pictures, what came before."""
+    layout = lesson.layout
+    pictures = [
+        (str(file.relative_to(layout.path)), file.stat().st_size)
+        for file in (*layout.train, *layout.valid)
+    ]
+    parts: dict[str, Any] = {
+        "body": lesson.cell.source,
+        "settings": lesson.settings.to_dict(),
+        "pictures": pictures,
+    }
+    if lesson.after is not None:
+        parts["after"] = lesson.after.identity
+    return runs.identity_of(parts)
+
+
+def claim(lesson: Lesson, name: str | None, folder: str | Path | None, *, fresh: bool) -> runs.Run:
+    """Find the folder in which this lesson goes on, or make a new one, and say so."""
+    settings = lesson.settings
+    root = platforms.expanded(folder) if folder else platforms.runs_folder(platforms.where())
+    stem = f"{Path(settings.data).stem or 'data'}-{settings.recipe}"
+    run = runs.claim(root.absolute(), identity(lesson), name=name, stem=stem, fresh=fresh)
+    if run.note:
+        lesson.view.note(run.note)
+    if run.resumed:
+        lesson.view.note(f"Going on with {run.folder.name}, which was not finished.")
+    return run
+
+
+def fill_namespace(lesson: Lesson, run: runs.Run, session: Any, watching: Any) -> str:
+    """Put `path`, and `dls` and `learn` where the body names them, into the namespace.
+
+    Returns
+    -------
+    str
+        The kind of device that it trains on: `cpu`, `cuda` or `mps`.
+    """
+    from fastmagic.lesson import learner
+
+    lesson.namespace["path"] = lesson.layout.path
+    device, trouble = learner.choose_device()
+    if trouble:
+        session.incident(
+            f"the GPU cannot be used by this torch ({trouble})",
+            "training on the CPU instead; %gpu_check says what to do",
+        )
+    _adopt(lesson, run, watching)
+    if lesson.after is not None:
+        _hand_over(lesson, lesson.after)
+    elif lesson.needed & {"dls", "learn"}:
+        _make(lesson, run, device)
+        if "learn" in lesson.needed and not run.resumed:
+            _look_ahead(lesson)
+    return str(device.type)
+
+
+def _make(lesson: Lesson, run: runs.Run, device: Any) -> None:
+    from fastmagic.lesson import learner
+
+    namespace, settings = lesson.namespace, lesson.settings
+    dls = namespace["dls"] = learner.make_loaders(settings, lesson.layout, device, namespace)
+    if "learn" not in lesson.needed:
+        return
+    if namespace.get("learn") is not None and not is_ours(namespace["learn"]):
+        lesson.view.note("The `learn` that was here before is replaced by the lesson's.")
+    chosen = learner.choose_precision(settings, device)
+    lesson.choices["precision"] = f"{chosen.name}: {chosen.why}."
+    weights = WEIGHTS.get(settings.weights, settings.weights)
+    lesson.view.note(
+        f"Network: {settings.arch}, {weights}; pictures of {settings.size} pixels, "
+        f"{dls.train.bs} a batch, on {device.type.upper()} in {chosen.name} ({chosen.why})."
+    )
+    learn = namespace["learn"] = learner.make_learner(
+        settings, dls, run.folder, chosen.name, namespace
+    )
+    _ours.add(learn)
+
+
+def _look_ahead(lesson: Lesson) -> None:
+    """Say what the lesson will take here, from a few real steps that are undone."""
+    from fastmagic.lesson.forecast.plan import read_plan
+    from fastmagic.lesson.forecast.trial import measure
+    from fastmagic.lesson.forecast.words import forecast
+
+    pretrained = lesson.settings.weights != "none"
+    numbers = {n: v for n, v in lesson.namespace.items() if isinstance(v, (bool, int, float, str))}
+    plan = read_plan(lesson.cell.tree, frozen=pretrained, known=numbers)
+    trial, trouble = measure(lesson.namespace["learn"])
+    if trial is None:
+        lesson.view.note(f"No estimate of the time: {trouble}.")
+        return
+    shorter = pretrained and lesson.settings.recipe != "quick"
+    quick = read_plan(recipes.body("quick")) if shorter else None
+    train, valid = len(lesson.layout.train), len(lesson.layout.valid)
+    lesson.forecast = forecast(plan, trial, train, valid, quick)
+    for sentence in lesson.forecast.sentences():
+        lesson.view.note(sentence)
+
+
+def _hand_over(lesson: Lesson, after: TrainResult) -> None:
+    """Begin with the learner that an earlier cell left."""
+    lesson.namespace["learn"], lesson.namespace["dls"] = after.learn, after.dls
+    lesson.view.note(f"Going on with the learner that {after.folder.name} left.")
+
+
+def _adopt(lesson: Lesson, run: runs.Run, watching: Any) -> None:
+    """Protect every learner of an earlier cell that the body uses.
+
+    Its weights are kept as they are now: a run that goes on begins with them again.
+    """
+    found = earlier_learners(lesson.namespace, lesson.names - {"learn"})
+    if lesson.after is not None:
+        found = {"learn": lesson.after.learn, **found}
+    for name, learn in found.items():
+        said = watching.adopt(learn, run.states / f"before-{name}.pt")
+        if said:
+            lesson.view.note(f"`{name}` {said}.")
+
+
+def earlier_learners(namespace: Mapping[str, Any], used: set[str]) -> dict[str, Any]:
+    """Give the learners among the names that a body uses, each once."""
+    from fastai.learner import Learner
+
+    found: dict[str, Any] = {}
+    for name in sorted(used):
+        value = namespace.get(name)
+        if isinstance(value, Learner) and not any(value is one for one in found.values()):
+            found[name] = value
+    return found
+
+
+def is_ours(learn: Any) -> bool:
+    """Say whether a lesson of this process made this learner."""
+    try:
+        return learn in _ours
+    except TypeError:  # what cannot be referred to weakly is none
+        return False

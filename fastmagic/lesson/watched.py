@@ -1,0 +1,32 @@
+"""The additions to the learner as the guard has to see them while a cell runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from fastmagic.lesson.additions import mixin
+
+
+def additions() -> type:
+    """Give the class whose methods every learner of the cell has beside fastai's own."""
+    from fastmagic.guard.state import weights_sha256
+
+    class Additions(mixin()):  # type: ignore[misc]
+        """`precomputed` trains the head alone; what that reaches holds for the whole network."""
+
+        @contextlib.contextmanager
+        def precomputed(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+            session = self.watch.session
+            with session.busy_with("precomputing"), super().precomputed(*args, **kwargs):
+                session.doing = ""  # what is fitted inside is a stage
+                yield
+                head = weights_sha256(self.model.state_dict())
+            whole = weights_sha256(self.model.state_dict())
+            if head in session.validated:
+                session.validated[whole] = session.validated[head]
+                if session.told is not None and session.told.digest == head:
+                    session.told.digest = whole
+
+    return Additions

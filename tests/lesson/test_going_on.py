@@ -1,0 +1,164 @@
+"""From cell to cell: `--continue`, learners of earlier cells, a limit of time."""
+
+from __future__ import annotations
+
+import pytest
+
+import fastmagic
+from fastmagic.errors import BadInput, Stopped
+from fastmagic.progress import View
+
+pytestmark = pytest.mark.train
+
+SMALL = {"arch": "squeezenet1_1", "weights": "none", "size": 32, "bs": 16}
+STOP = """
+from fastai.callback.core import Callback
+class Stop(Callback):
+    def before_batch(self):
+        if self.training and stop and self.epoch == 1:
+            raise KeyboardInterrupt
+"""
+
+
+def test_a_lesson_in_two_cells_goes_on_with_the_same_learner(small_folder, tmp_path):
+    first = fastmagic.train_lesson1(small_folder, "learn.fit(1)", runs_folder=tmp_path, **SMALL)
+    names: dict = {}
+    view = View()
+    second = fastmagic.train_lesson1(
+        small_folder, "learn.fit(1)", after=first, runs_folder=tmp_path, namespace=names, show=view
+    )
+    assert names["learn"] is first.learn is second.learn
+    assert second.weights_sha256 != first.weights_sha256
+    assert f"Going on with the learner that {first.folder.name} left." in view.notes
+    assert second.arguments["arch"] == "squeezenet1_1"
+    third = fastmagic.train_lesson1(
+        small_folder, "learn.fit(1)", after=second, runs_folder=tmp_path
+    )
+    assert len({first.identity, second.identity, third.identity}) == 3
+
+
+def test_a_stopped_cell_that_went_on_begins_with_what_the_cell_before_left(small_folder, tmp_path):
+    def cells(folder, stops):
+        namespace = {"stop": False}
+        exec(STOP, namespace)
+        first = fastmagic.train_lesson1(
+            small_folder, "learn.fit(1)", runs_folder=folder, namespace=namespace, **SMALL
+        )
+        for stop in (*stops, False):
+            namespace["stop"] = stop
+            try:
+                last = fastmagic.train_lesson1(
+                    small_folder,
+                    "learn.fit(2, cbs=Stop())",
+                    after=first,
+                    runs_folder=folder,
+                    namespace=namespace,
+                )
+            except Stopped:
+                assert stop
+        return last
+
+    whole, stopped = cells(tmp_path / "whole", []), cells(tmp_path / "stopped", [True])
+    assert any(stage.resumed for stage in stopped.stages)
+    assert whole.weights_sha256 == stopped.weights_sha256
+
+
+def test_what_the_first_cell_made_cannot_be_chosen_again(small_folder, tmp_path):
+    first = fastmagic.train_lesson1(small_folder, "learn.fit(1)", runs_folder=tmp_path, **SMALL)
+    with pytest.raises(BadInput, match="--size does not go with --continue"):
+        fastmagic.train_lesson1(small_folder, "learn.fit(1)", after=first, size=64)
+
+
+def test_a_learner_of_an_earlier_cell_is_watched_and_given_back_plain(small_folder, tmp_path):
+    from fastai.learner import Learner
+
+    first = fastmagic.train_lesson1(small_folder, "learn.fit(1)", runs_folder=tmp_path, **SMALL)
+    names = {"mine": first.learn}
+    code = "mine.fit(1)\nmine.fit(1)"
+    result = fastmagic.train_lesson1(
+        small_folder, code, runs_folder=tmp_path, namespace=names, **SMALL
+    )
+    assert [len(stage.epochs) for stage in result.stages] == [1, 1]
+    assert result.learn is first.learn and "learn" not in names
+    assert type(first.learn) is Learner and hasattr(first.learn, "progress")
+    assert not any("fastmagic" in type(cb).__module__ for cb in first.learn.cbs)
+
+
+def test_a_body_that_makes_its_own_learner_needs_no_weights(small_folder, tmp_path):
+    code = """
+from fastai.vision.all import vision_learner, accuracy
+from torchvision.models import squeezenet1_1
+learn = vision_learner(dls, squeezenet1_1, pretrained=False, metrics=accuracy)
+learn.fit(1)
+"""
+    result = fastmagic.train_lesson1(
+        small_folder, code, runs_folder=tmp_path, size=32, bs=16, arch="resnet34"
+    )
+    assert result.accuracy is not None  # resnet34's ImageNet weights could not be had here
+
+
+def test_a_run_whose_time_is_up_stops_and_goes_on_later(small_folder, tmp_path):
+    code = "import time\nlearn.fit(2)\ntime.sleep(pause)\nlearn.fit(2)"
+    names = {"pause": 4}
+
+    def run(minutes):
+        return fastmagic.train_lesson1(
+            small_folder,
+            code,
+            runs_folder=tmp_path,
+            time_limit=minutes,
+            namespace=names,
+            **SMALL,
+        )
+
+    with pytest.raises(Stopped, match="its time was up"):
+        run(4 / 60)
+    assert hasattr(names["learn"], "model")
+    [folder] = [one for one in tmp_path.iterdir() if one.is_dir()]
+    assert '"stopped"' in (folder / "result.json").read_text()
+    names["pause"] = 0
+    result = run(None)
+    assert result.folder == folder
+    assert [len(stage.epochs) for stage in result.stages] == [2, 2]
+    assert result.stages[0].resumed
+
+
+@pytest.mark.parametrize("minutes", [0, -3, float("nan")])
+def test_a_limit_that_is_no_time_is_refused(small_folder, minutes):
+    with pytest.raises(BadInput, match="--time-limit"):
+        fastmagic.train_lesson1(small_folder, "learn.fit(1)", time_limit=minutes)
+
+
+def test_a_network_of_the_persons_own_is_an_architecture(small_folder, tmp_path):
+    def tiny(pretrained=False):
+        from torch import nn
+
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+        )
+
+    result = fastmagic.train_lesson1(
+        small_folder,
+        "learn.fit(1)",
+        runs_folder=tmp_path,
+        namespace={"tiny": tiny},
+        **{**SMALL, "arch": "tiny"},
+    )
+    assert result.model is not None or result.incidents
+    assert [len(stage.epochs) for stage in result.stages] == [1]
+
+
+def test_the_class_is_the_class_folder_where_it_has_folders_of_its_own(small_folder, tmp_path):
+    import shutil
+
+    root = tmp_path / "pictures"
+    for number, file in enumerate(sorted((small_folder / "train").rglob("*.png"))):
+        target = root / file.parent.name / f"day{number % 2}" / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    names: dict = {}
+    result = fastmagic.train_lesson1(
+        root, "learn.fit(1)", runs_folder=tmp_path / "runs", namespace=names, **SMALL
+    )
+    assert list(names["dls"].vocab) == ["cats", "dogs"]
+    assert result.accuracy is not None
