@@ -207,3 +207,25 @@ def test_a_part_of_the_pictures_stays_a_part(small_folder):
     with within(learn):
         assert len(learn.dls.train_ds) == 20
         learn.fit(1, 1e-3)
+
+
+def test_of_many_pictures_a_balanced_part_is_taken_by_the_seed(trained):
+    from fastmagic.lesson.additions.precomputed import balanced
+
+    loader = trained.dls.train
+    labels = [int(label) for label in loader.dataset.tls[-1]]
+    chosen = balanced(loader, 10, 1)
+    assert len(chosen) == 10 == len(set(chosen))
+    assert sorted(labels[number] for number in chosen) == [0] * 5 + [1] * 5
+    assert chosen == balanced(loader, 10, 1) != balanced(loader, 10, 2)
+    assert balanced(loader, None, 1) == balanced(loader, 10_000, 1) == list(range(loader.n))
+
+
+def test_only_that_part_is_loaded(small_folder):
+    from fastmagic.lesson.additions.precomputed import precomputed
+
+    learn = learner(small_folder)
+    with precomputed(learn, most=12):
+        assert (learn.dls.train.n, learn.dls.valid.n) == (12, 16)
+        learn.fit(1, 1e-3)
+    assert learn.dls.train.n == 32

@@ -1,0 +1,94 @@
+"""The lesson's magic in a shell: --show, --export and --continue."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.train
+
+SMALL = "--arch squeezenet1_1 --weights none --size 32 --bs 16"
+
+
+@pytest.fixture
+def cells(shell, small_folder):
+    """Give what runs a cell and says whether it went well, and the folder of pictures."""
+    shell.run_cell("%load_ext fastmagic")
+
+    def run(text):
+        return shell.run_cell(text.format(data=f"--data {small_folder} {SMALL}"))
+
+    return run
+
+
+def test_shown_code_is_put_into_the_next_cell_and_runs(shell, cells):
+    put = []
+    shell.set_next_input = lambda text, replace=False: put.append(text)
+    cells("%train_lesson1 {data} --recipe modern --epochs 2 --show").raise_error()
+    [text] = put
+    assert text.startswith("%%train_lesson1 --data ") and "--arch squeezenet1_1" in text
+    assert "epochs = 2  # --epochs" in text and "--epochs" not in text.splitlines()[0]
+    assert "learn" not in shell.user_ns
+    shell.run_cell(text.replace("epochs = 2", "epochs = 1")).raise_error()
+    assert shell.user_ns["learn"].epoch == 0
+
+
+def test_a_cell_with_a_body_has_nothing_to_show(cells):
+    with pytest.raises(Exception, match="shows its code already"):
+        cells("%%train_lesson1 {data} --show\nlearn.fit(1)").raise_error()
+
+
+def test_an_exported_lesson_runs_without_fastmagic(shell, cells, tmp_path):
+    shell.run_cell("rate = 1e-3\ndef go(n):\n    learn.fit(n, rate)")
+    script = tmp_path / "mine.py"
+    cells(f"%%train_lesson1 {{data}} --export {script}\ngo(1)").raise_error()
+    text = script.read_text()
+    assert "rate = 0.001" in text and "def go(n):" in text and "import fastmagic" not in text
+    code = f"""
+import runpy, sys, warnings
+sys.modules["fastmagic"] = None
+warnings.simplefilter("ignore")
+runpy.run_path({str(script)!r}, run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_cannot_be_exported_is_named(shell, cells, tmp_path):
+    shell.run_cell("import numpy as np\nnumbers = np.zeros(3)")
+    with pytest.raises(Exception, match="numbers"):
+        cells(
+            f"%%train_lesson1 {{data}} --export {tmp_path / 'a.py'}\nlearn.fit(len(numbers))"
+        ).raise_error()
+    assert not (tmp_path / "a.py").exists()
+
+
+def test_a_lesson_can_be_taken_in_several_cells(shell, cells):
+    cells("%%train_lesson1 {data}\nlearn.fit(1)").raise_error()
+    first = shell.user_ns["learn"]
+    shell.run_cell("%%train_lesson1 --continue\nlearn.fit(1)").raise_error()
+    assert shell.user_ns["learn"] is first
+    cells("%%train_lesson1 {data}\nlearn.fit(1)").raise_error()
+    assert shell.user_ns["learn"] is not first
+
+
+def test_there_must_be_a_cell_to_go_on_from(shell, cells):
+    with pytest.raises(Exception, match="no finished lesson cell"):
+        shell.run_cell("%%train_lesson1 --continue\nlearn.fit(1)").raise_error()
+    cells("%%train_lesson1 {data}\nlearn.fit(1)").raise_error()
+    with pytest.raises(Exception, match="the learner knows"):
+        shell.run_cell("%%train_lesson1 --continue --data sample\nlearn.fit(1)").raise_error()
+    with pytest.raises(Exception, match="do not go with --continue"):
+        shell.run_cell("%%train_lesson1 --continue --show").raise_error()
+
+
+def test_await_and_ipythons_own_syntax_work_in_a_body(shell, cells):
+    body = "import asyncio\nawait asyncio.sleep(0)\nfiles = !echo {path}\n%pwd\nlearn.fit(1)"
+    cells(
+        "%%train_lesson1 {data}\n".replace("{data}", "{data}") + body.replace("{path}", "{{path}}")
+    ).raise_error()
+    assert shell.user_ns["files"][0] == str(shell.user_ns["path"])
