@@ -2,7 +2,8 @@
 
     python -m tests.environment.images
 
-prints for each image, for an empty environment and for each known breakage the plan in one line.
+prints for each image, for an empty environment and for each known breakage the plan in one line,
+then for each text of a failure that was seen what it means and what to do.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from fastmagic.environment.diagnosis import diagnose
 from fastmagic.environment.inventory import Inventory
 from fastmagic.environment.planning import torch_builds
 from fastmagic.environment.planning.plan import Plan, Wishes, make_plan
+
+from .test_diagnosis import SEEN
 
 LISTS = Path(__file__).with_name("runtimes")
 NAMES = sorted(path.stem for path in LISTS.glob("*.json"))
@@ -30,6 +34,7 @@ LATE = (*FASTAI, "fastdownload<2,>=0.0.8", "fasttransform>=0.0.3", "plum-dispatc
 # From the packages' own metadata in the registry.
 DECLARED: dict[tuple[str, str], tuple[str, ...]] = {
     ("fastai", "2.7.19"): (*FASTAI, "fastcore<1.8,>=1.5.29", "torch<2.7,>=1.10"),
+    ("fastai", "2.8.2"): (*EARLY, "fastcore<1.9,>=1.8.0", "torch<2.8,>=1.10"),
     ("fastai", "2.8.5"): (*EARLY, "fastcore<1.9,>=1.8.0", "torch<2.10,>=1.10"),
     ("fastai", "2.8.7"): (*EARLY, "fastcore>=1.8.0", "torch<3,>=1.10"),
     ("fastai", "2.8.8"): (*EARLY, "fastcore>=1.14.6", "torch<3,>=1.10"),
@@ -146,6 +151,10 @@ def cases() -> dict[str, tuple[Inventory, Wishes]]:
             fastai="2.8.7", fastcore="1.14.5", python_fasthtml="0.14.14"
         ),
         "fastai 2.8.8 and fastcore 1": colab(fastcore="1.14.5", python_fasthtml="0.14.5"),
+        "fastai 2.7.19, which takes torch<2.7": colab(fastai="2.7.19", fastcore="1.7.29"),
+        "fastai 2.8.2, which takes torch<2.8": colab(
+            fastai="2.8.2", fastcore="1.8.18", fastprogress="1.0.5"
+        ),
         "fastai 2.8.5, which takes torch<2.10": colab(
             fastai="2.8.5", fastcore="1.8.18", fastprogress="1.0.5"
         ),
@@ -190,3 +199,6 @@ if __name__ == "__main__":
     print("| case | plan |\n|---|---|")
     for title, (here, wishes) in cases().items():
         print(f"| {title} | {one_line(make_plan(here, wishes))} |")
+    print("\n| text | cause | remedy |\n|---|---|---|")
+    for text, *_ in SEEN:
+        print(f"| {text} | {' | '.join(diagnose(text) or ('not known', ''))} |")
