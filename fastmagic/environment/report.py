@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from fastmagic import faces
+from fastmagic.environment.inventory import FAMILY, PINNED
 from fastmagic.environment.keeping.undo import Undone
 from fastmagic.environment.planning.plan import Plan, Row
 from fastmagic.faces import Face, Part, Table, Text
@@ -14,6 +16,7 @@ from fastmagic.faces import Face, Part, Table, Text
 TITLE = "fastai setup"
 DEPENDENCY = "needed by the others"
 PLAN_COLUMNS = ("package", "now", "then", "size", "why")
+NAMES = 5  # of packages, in one line
 PLAN_TABLE = "plan"  # a log that has shown it while it went on does not show it again
 
 
@@ -73,7 +76,7 @@ class SetupReport(faces.Shown):
         """Show the outcome first, then the plan and where the log is."""
         parts: list[Part] = [Text(self._outcome(), strong=True)]
         if self.restart_needed:
-            names = ", ".join(self.restart_needed)
+            names = _most_telling(self.restart_needed)
             parts.append(
                 Text(f"Restart the kernel now: it still runs the old {names}.", strong=True)
             )
@@ -120,6 +123,19 @@ class SetupReport(faces.Shown):
         if self.verified == "earlier":
             return f"These versions were verified on {self.verified_at}; not tried again."
         return "Not verified."
+
+
+def _most_telling(names: Sequence[str]) -> str:
+    """Name some packages, PyTorch's and fastai's first, and count the others.
+
+    Examples
+    --------
+    >>> _most_telling(["anyio", "fastai", "joblib", "pandas", "pyyaml", "rich", "torch"])
+    'fastai, torch, anyio, joblib, pandas and 2 more'
+    """
+    first = sorted(names, key=lambda name: name not in (*PINNED, *FAMILY))
+    more = f" and {len(first) - NAMES} more" if len(first) > NAMES else ""
+    return f"{', '.join(first[:NAMES])}{more}"
 
 
 def plan_table(plan: Plan) -> Table:
