@@ -155,7 +155,8 @@ class Installer(abc.ABC):
             if outcome.code != 0 and plan.friends and words.is_conflict(outcome.lines):
                 outcome = self._go(plan, plan.pins, Path(folder), dry=True)
             if outcome.code != 0 or outcome.fell_silent:
-                raise self._failure(f"{self.title} found no way to install this", outcome)
+                what = f"Nothing was changed, for {self.title} found no way to install this"
+                raise self._failure(what, outcome)
             found = self._read(outcome, Path(folder))
         known = sizes(one.url for one in found if one.url) if sizes else {}
         return tuple(dataclasses.replace(one, size=known.get(one.url)) for one in found)
