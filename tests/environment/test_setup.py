@@ -131,7 +131,11 @@ def test_an_empty_environment_gets_all_and_a_second_call_needs_no_pip(world, ind
     assert "Successfully installed" in report.log.read_text(encoding="utf-8")
     assert "Done in" in str(report)
 
-    again = setup(world, index)
+    def nobody(url, package):
+        raise AssertionError("the network was asked")
+
+    offline = dataclasses.replace(world, ask_index=nobody, trial=("no-such-program",))
+    again = setup(offline, index)
     assert again.plan.nothing_to_do
     assert again.verified == "earlier"
     assert again.log is None
