@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import copyreg
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from fastai.callback.progress import ProgressCallback
@@ -25,11 +24,15 @@ from fastai.torch_core import default_device
 from fastcore.basics import noop
 from fastcore.foundation import L
 
-from fastmagic.guard import snapshot, state
+from fastmagic.guard import finds, loaders, snapshot, state
 from fastmagic.guard.loaders import Loaders
 from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Stage
+from fastmagic.guard.steps import Step, careful_step
 from fastmagic.guard.watch import Watch
+
+DONE, AGAIN = object(), object()
+"""What stands for the end of a pass, and for a pass that has to be entered anew."""
 
 
 class Protected:
@@ -55,39 +58,65 @@ class Protected:
             return
         stage = Stage(len(session.stages) + 1, n_epoch, _layers(self))
         session.stages.append(stage)
-        saved = _saved(self, stage, session)
-        if saved is not None:
-            _go_on(self, stage, saved, session, kwargs)
+        saved = _go_on(self, stage, session, kwargs)
         if not stage.done:
-            self.watch.stage = stage
+            self.watch.begin(stage, saved)
             try:
-                super().fit(n_epoch, *args, **{**kwargs, "reset_opt": _reset(stage, kwargs)})  # type: ignore[misc]
+                super().fit(n_epoch, *args, **{**kwargs, "reset_opt": _reset(saved, kwargs)})  # type: ignore[misc]
+            except BaseException:
+                self.watch.save()  # where it stands, if that is between two steps
+                raise
             finally:
-                self.watch.stage = None
+                self.watch.end()
         session.left_fit(stage)
 
     def _do_fit(self) -> None:
-        stage = self.watch.stage
-        begin = len(stage.epochs) if stage is not None else 0
-        if begin == 0:
+        stage, saved = self.watch.stage, self.watch.saved
+        if stage is None or saved is None:
             super()._do_fit()  # type: ignore[misc]
             return
         from fastai.learner import CancelEpochException
 
-        state.put_curves_back(self, self.watch.curves)  # fit's start has emptied them
-        for epoch in range(begin, self.n_epoch):  # type: ignore[attr-defined]
+        state.put_curves_back(self, saved)  # fit's start has emptied them
+        for epoch in range(len(stage.epochs), self.n_epoch):  # type: ignore[attr-defined]
             self.epoch = epoch
             self.train_iter = epoch * len(self.dls.train)  # type: ignore[attr-defined]
             self._with_events(self._do_epoch, "epoch", CancelEpochException)  # type: ignore[attr-defined]
 
     def all_batches(self) -> None:
-        """Run a loader's batches as fastai does; its start and its end are waiting time."""
-        self.watch.waits()
+        """Run a loader's batches as fastai does, from where an earlier process has stopped.
+
+        A loading process that dies is done without: the pass goes on with fewer, at the same batch.
+        """
+        watch, session = self.watch, self.watch.session
+        watch.waits()
+        self.n_iter = len(self.dl)  # type: ignore[attr-defined]
         try:
-            super().all_batches()  # type: ignore[misc]
+            step = watch.first_step()
+            session.enter_at(step)
+            coming = loaders.batches(self.dl, step)  # type: ignore[attr-defined]
+            while (batch := self._next(coming)) is not DONE:
+                if batch is AGAIN:
+                    coming = loaders.batches(self.dl, step)  # type: ignore[attr-defined]
+                    continue
+                self.one_batch(step, batch)
+                step += 1
         finally:
-            self.watch.session.left_pass()
-        self.watch.waited()
+            session.left_pass()
+        watch.waited()
+
+    def _next(self, coming: Iterator[Any]) -> Any:
+        try:
+            return next(coming, DONE)
+        except RuntimeError as error:
+            left = loaders.fewer_workers(self.dl, error)  # type: ignore[attr-defined]
+            if left is None:
+                raise
+            self.watch.session.incident(
+                "a process that loads pictures was killed, often for want of memory or /dev/shm",
+                f"{left} of them go on" if left else "the training process loads them itself",
+            )
+            return AGAIN
 
     def one_batch(self, i: int, b: Any) -> None:
         """Run one batch as fastai does, and tell waiting for the loader from working.
@@ -102,19 +131,56 @@ class Protected:
         transforms as far as they are queued before the batch. What the person's own callbacks do
         counts as work.
         """
-        self.watch.waited()
-        super().one_batch(i, b)  # type: ignore[misc]
-        self.watch.worked()
-        self.watch.session.look_at_the_clock()
+        watch = self.watch
+        watch.waited()
+        if watch.stage is None or not self.training:  # type: ignore[attr-defined]
+            super().one_batch(i, b)  # type: ignore[misc]
+        else:
+            with watch.session.stops.held():
+                watch.torn = True
+                super().one_batch(i, b)  # type: ignore[misc]
+                watch.stepped(i)
+        watch.worked()
+        watch.session.look_at_the_clock()
+
+    def _do_one_batch(self) -> None:
+        """Do one batch as fastai does, in parts where the whole does not fit in memory."""
+        step = Step(self, self.watch.session.splits)
+        self.watch.step = step
+        self.pred = step.forward()
+        self("after_pred")  # type: ignore[operator]
+        if len(self.yb):  # type: ignore[attr-defined]
+            self.loss_grad = self.loss_func(self.pred, *self.yb)  # type: ignore[attr-defined]
+            self.loss = self.loss_grad.clone()
+        self("after_loss")  # type: ignore[operator]
+        if self.training and len(self.yb):  # type: ignore[attr-defined]
+            self._do_grad_opt()  # type: ignore[attr-defined]
+        self.watch.step = None
+
+    def _backward(self) -> None:
+        self.watch.step.backward(self.loss_grad)
+
+    def _step(self) -> None:
+        careful_step(self.opt, self.watch.session.memory_in_optimizer)  # type: ignore[attr-defined]
 
     def _split(self, b: Any) -> None:
         super()._split(b)  # type: ignore[misc]
         self.watch.session.before_step(self.iter)  # type: ignore[attr-defined]
 
     def lr_find(self, *args: Any, **kwargs: Any) -> Any:
-        """Find a rate as fastai does; it is no stage, and the learner stays as it was."""
-        with self.watch.session.busy_with("finding a learning rate"), snapshot.undone(self):
-            return super().lr_find(*args, **kwargs)  # type: ignore[misc]
+        """Find a rate as fastai does; it is no stage, and the learner stays as it was.
+
+        What was found is kept with the run, and given again when the run goes on.
+        """
+        session = self.watch.session
+        name = session.next_find()
+        found = finds.read(session.states, name)
+        if found is None:
+            with session.busy_with("finding a learning rate"), snapshot.undone(self):
+                suggested = super().lr_find(*args, **kwargs)  # type: ignore[misc]
+            session.keep(name, finds.take(self.recorder, suggested), 1)  # type: ignore[attr-defined]
+            return suggested
+        return finds.give_again(self.recorder, found, *args, **kwargs)  # type: ignore[attr-defined]
 
     def tta(self, ds_idx: int = 1, dl: Any = None, **kwargs: Any) -> Any:
         """Predict with test-time augmentation, and remember the accuracy that it reached."""
@@ -151,44 +217,52 @@ def _layers(learner: Any) -> str:
     return "all" if frozen == 0 else "head" if frozen == groups - 1 else "some"
 
 
-def _reset(stage: Stage, kwargs: dict[str, Any]) -> bool:
+def _reset(saved: Any, kwargs: dict[str, Any]) -> bool:
     """Whether fit shall make a new optimizer: not when the saved one has just been put back."""
-    return bool(kwargs.get("reset_opt", False)) and not stage.epochs
-
-
-def _saved(learner: Any, stage: Stage, session: Session) -> dict[str, Any] | None:
-    """Read what an earlier process left of this stage; None where that is nothing."""
-    try:
-        saved = state.load_stage(session.states, stage.number, _device(learner))
-    except ValueError as error:
-        session.incident(str(error), "this fit starts again from its beginning")
-        return None
-    fits = saved is not None and saved["stage"].epochs_planned == stage.epochs_planned
-    return saved if fits else None
+    return bool(kwargs.get("reset_opt", False)) and saved is None
 
 
 def _go_on(
-    learner: Any, stage: Stage, saved: dict[str, Any], session: Session, kwargs: dict[str, Any]
-) -> None:
+    learner: Any, stage: Stage, session: Session, kwargs: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Put back, and give, what an earlier process left of this fit; None where that is nothing."""
+    saved, damaged = state.read(session.states, stage.name, _device(learner))
+    if damaged:
+        rest = "the one before it was taken" if saved else "this fit starts again"
+        session.incident(f"a saved state is damaged ({damaged[0][:14]})", rest)
+    if saved is None or saved["stage"].epochs_planned != stage.epochs_planned:
+        return None
     if kwargs.get("reset_opt") or not learner.opt:
         learner.create_opt()
     learner.model.to(_device(learner))
-    try:
-        state.put_back(learner, saved)
-    except (RuntimeError, AssertionError, KeyError):
+    if not state.fits(learner, saved):
         session.incident(
             "the saved state is of another network", "this fit starts again from its beginning"
         )
-        return
+        return None
+    state.put_back(learner, saved)
     stage.epochs, stage.resumed = list(saved["stage"].epochs), True
-    learner.watch.curves = curves = saved["curves"]
+    _tell(learner, stage, saved, session)
+    return saved
+
+
+def _tell(learner: Any, stage: Stage, saved: dict[str, Any], session: Session) -> None:
+    """Say how a fit goes on, and remember what is known of it."""
+    curves = saved["curves"]
     session.curve.add(stage.number, curves["losses"], curves["lrs"])
-    done, planned = len(stage.epochs), stage.epochs_planned
+    done, planned, step = len(stage.epochs), stage.epochs_planned, saved["progress"]["step"]
+    where = f"after epoch {done} of {planned}" if not step else f"in epoch {done + 1}, step {step}"
     session.view.note(
         f"fit {stage.number}: already trained, not trained again"
         if stage.done
-        else f"fit {stage.number}: goes on after epoch {done} of {planned}"
+        else f"fit {stage.number}: goes on {where}"
     )
+    changed = state.changes(saved["made_on"], state.made_on(learner))
+    if changed and not stage.done:
+        session.incident(
+            f"the run was begun elsewhere ({changed})",
+            "continued: equivalent, but not identical to the bit",
+        )
     if stage.accuracy is not None:
         digest = state.weights_sha256(learner.model.state_dict())
         session.validated[digest] = stage.accuracy
@@ -214,7 +288,7 @@ class Attached:
         self._watch = type("Watch", (Watch,), members)
         self._without_progress: set[int] = set()
 
-    def adopt(self, learner: Learner, kept: Path) -> str:
+    def adopt(self, learner: Learner, kept: str) -> str:
         """Watch and protect a learner that was made before.
 
         Parameters
@@ -222,8 +296,8 @@ class Attached:
         learner
             It may have been trained already.
         kept
-            The file that holds, or shall hold, its state at the beginning of this run: a run that
-            goes on begins with that state again, not with what the stopped one left.
+            The name of its state at the beginning of this run: a run that goes on begins with that
+            state again, not with what the stopped one left.
 
         Returns
         -------
@@ -233,10 +307,8 @@ class Attached:
         if isinstance(learner, Protected):
             return ""
         try:
-            if kept.is_file():
-                state.put_start_back(kept, learner)
-            else:
-                state.save_start(kept, learner)
+            if not state.put_start_back(self.session.states, kept, learner):
+                state.save_start(self.session.states, kept, learner)
         except (OSError, RuntimeError, TypeError, ValueError) as error:
             return f"is trained, but a stopped run cannot go on with it ({error})"
         self._watch_over(learner)
@@ -279,8 +351,7 @@ def attached(session: Session, additions: type | None = None) -> Iterator[Attach
 
     Examples
     --------
-    >>> from pathlib import Path
-    >>> from fastmagic.progress import View
+    >>>     >>> from fastmagic.progress import View
     >>> before = list(defaults.callbacks)
     >>> with attached(Session(42, View(), Path("states"))) as watching:
     ...     pass  # learners that are made here are watched
@@ -293,6 +364,8 @@ def attached(session: Session, additions: type | None = None) -> Iterator[Attach
         yield watching
     finally:
         watching.end()
+        session.keeper.close()
+        session.look_at_the_keeper()
 
 
 def detach(learner: Learner, *, progress: bool = True) -> None:

@@ -11,8 +11,10 @@ iterator itself draws from torch's generator.
 from __future__ import annotations
 
 import copyreg
+import itertools
+import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import context
 from typing import Any
 
@@ -22,11 +24,20 @@ from fastcore.foundation import L
 from fastmagic.guard import positions
 from fastmagic.guard.positions import Position
 
+OURS = ("_at", "_skip")
+"""Attributes that a loader has only while a cell runs."""
+
+DEAD_WORKER = re.compile(
+    r"DataLoader worker .*(is killed by signal|exited unexpectedly)", re.DOTALL
+)
+"""torch's words for a loading process that is gone, often for want of memory or of /dev/shm."""
+
 
 class Positioned:
     """The overridden method; mixed in front of the loader's own class while a cell runs."""
 
     _at: tuple[int, Position] | None = None
+    _skip = 0  # batches that the next pass leaves out
 
     def do_item(self, item: Any) -> Any:
         """Load one item as its position has it; one without a number as it comes."""
@@ -35,6 +46,12 @@ class Positioned:
         seed, position = self._at
         with positions.at_item(seed, *position, "item", item):
             return super().do_item(item)  # type: ignore[misc]
+
+    def get_idxs(self) -> Any:
+        """Give the order, without the batches that an earlier process has trained on."""
+        numbers = super().get_idxs()  # type: ignore[misc]
+        skipped, self._skip = self._skip * (self.bs or 1), 0  # type: ignore[attr-defined]
+        return numbers[skipped:] if skipped else numbers
 
     def new(self, *args: Any, **kwargs: Any) -> Any:
         """Make a loader like this one, of the plain class: the cell may keep it."""
@@ -45,7 +62,8 @@ class Positioned:
         plain = type(self).__mro__[2]
         if context.get_spawning_popen() is not None:  # on its way to a worker that loads pictures
             return _again, (plain, state)
-        state.pop("_at", None)
+        for name in OURS:
+            state.pop(name, None)
         return copyreg._reconstructor, (plain, object, None), state  # type: ignore[attr-defined]
 
 
@@ -58,6 +76,30 @@ def _again(plain: type, state: dict[str, Any]) -> Any:
 
 def _positioned(plain: type) -> type:
     return type(plain.__name__, (Positioned, plain), {"__module__": plain.__module__})
+
+
+def batches(loader: Any, begin: int = 0) -> Iterator[Any]:
+    """Give a loader's batches from the one with this number on, as a whole pass would give them."""
+    by_numbers = isinstance(loader, Positioned) and "get_idxs" not in vars(loader)
+    if begin and by_numbers and getattr(loader, "indexed", False):
+        loader._skip = begin
+        return iter(loader)
+    return itertools.islice(iter(loader), begin, None)
+
+
+def fewer_workers(loader: Any, error: RuntimeError) -> int | None:
+    """Let fewer processes load, where one of them has died.
+
+    Returns
+    -------
+    int or None
+        How many are left, 0 for none; None where the error is another one.
+    """
+    fake = getattr(loader, "fake_l", None)
+    if fake is None or not fake.num_workers or not DEAD_WORKER.search(str(error)):
+        return None
+    fake.num_workers //= 2
+    return int(fake.num_workers)
 
 
 class BeforeBatch(Transform):
@@ -117,7 +159,8 @@ class Loaders:
         """Make every loader what it was."""
         for loader in list(self._loaders):
             loader.__class__ = type(loader).__mro__[2]
-            vars(loader).pop("_at", None)
+            for name in OURS:
+                vars(loader).pop(name, None)
         for pipeline in self._pipelines:
             pipeline.fs = L([step for step in pipeline.fs if step is not self._step])
         self._loaders.clear()

@@ -11,8 +11,11 @@ from typing import Any
 
 from fastmagic.guard import positions
 from fastmagic.guard.incidents import Incident
+from fastmagic.guard.keeper import Keeper
 from fastmagic.guard.positions import Position
 from fastmagic.guard.stages import Stage
+from fastmagic.guard.steps import Splits
+from fastmagic.guard.stops import Stops
 from fastmagic.progress import View
 
 REMEMBERED = 5_000_000
@@ -77,6 +80,8 @@ class Session:
         The folder in which the states of the stages are kept.
     seconds
         How long the run may take; None for as long as it takes.
+    save_every
+        Seconds after which the state is saved within an epoch.
     clock
         Seconds that only grow.
     """
@@ -87,11 +92,17 @@ class Session:
         view: View,
         states: Path,
         seconds: float | None = None,
+        save_every: float = 60,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.seed = seed
         self.view = view
         self.states = states
+        self.save_every = save_every
+        self.keeper = Keeper(states)
+        self.stops = Stops()
+        self.splits = Splits(self._split)
+        self.saving_seconds = 0.0  # that training waited for the copies of its states
         self.stages: list[Stage] = []
         self.incidents: list[Incident] = []
         self.learners: list[Any] = []
@@ -106,7 +117,8 @@ class Session:
         self._ends = None if seconds is None else clock() + seconds
         self._at: Position = ("start",)
         self._batch: int | None = None
-        self._passes = 0
+        self._passes = self._finds = 0
+        self._save_failed = self._told_of_optimizer = False
 
     def incident(self, what: str, done: str, cost: str = "") -> None:
         """Record an incident where the run is now, and say it."""
@@ -127,7 +139,12 @@ class Session:
     def enter(self, *position: object) -> Position:
         """Begin a pass over a loader at this position, and give the position."""
         self._at, self._batch = position, 0
+        positions.set_position(self.seed, *position, "order")  # some loaders draw it from numpy's
         return position
+
+    def enter_at(self, batch: int) -> None:
+        """Say that the pass which was just begun goes on with this batch."""
+        self._batch = batch
 
     def enter_pass(self, what: str) -> Position:
         """Begin a pass that belongs to no fit; the passes since the last fit are counted."""
@@ -140,8 +157,34 @@ class Session:
 
     def left_fit(self, stage: Stage) -> None:
         """Set the generators to where a fit leaves them, trained now or in an earlier process."""
-        self._passes = 0
+        self._passes = self._finds = 0
         positions.set_position(self.seed, "after fit", stage.number)
+
+    def next_find(self) -> str:
+        """Name the next `lr_find` after so many fits."""
+        self._finds += 1
+        return f"find-{len(self.stages):03d}-{self._finds:03d}"
+
+    def keep(self, name: str, content: Any, generations: int) -> None:
+        """Have a state written beside the training, and tell once of a disk that refuses."""
+        self.keeper.keep(name, content, generations)
+        self.look_at_the_keeper()
+
+    def look_at_the_keeper(self) -> None:
+        """Record an incident where states cannot be written; the first of several only."""
+        trouble = self.keeper.trouble()
+        if trouble is not None:
+            self.cannot_save(trouble)
+
+    def cannot_save(self, error: Exception) -> None:
+        """Record that the state could not be saved."""
+        if not self._save_failed:
+            self._save_failed = True
+            why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            self.incident(
+                f"the state could not be saved ({why})",
+                "training goes on; if it is stopped now, it goes on from the state before",
+            )
 
     def before_transforms(self) -> None:
         """Set the generators for the transforms of the next batch of a pass.
@@ -156,6 +199,24 @@ class Session:
         """Set the generators for a step of the network."""
         positions.set_position(self.seed, *self._at, "step", number)
         self._batch = number + 1
+
+    def memory_in_optimizer(self) -> None:
+        """Record that memory ran out while the weights were updated."""
+        if not self._told_of_optimizer:
+            self._told_of_optimizer = True
+            self.incident(
+                "memory ran out while the weights were updated",
+                "the parameter was put back and updated again with the cache emptied",
+            )
+
+    def _split(self, key: str, pictures: int, part: int, norms: bool) -> None:
+        doing = "training" if key.endswith("train") else "looking at pictures"
+        seen = f"; batch norm sees {part} at a time, unless --freeze-bn keeps it" if norms else ""
+        exact = ", with the gradient of the whole batch" if key.endswith("train") else ""
+        self.incident(
+            f"a batch of {pictures} did not fit in memory ({doing})",
+            f"done {part} pictures at a time{exact}{seen}",
+        )
 
     def look_at_the_clock(self) -> None:
         """End the run where its time is over.

@@ -54,6 +54,11 @@ class Stage:
     resumed: bool = False
 
     @property
+    def name(self) -> str:
+        """What its state is called."""
+        return f"fit-{self.number:03d}"
+
+    @property
     def done(self) -> bool:
         """Whether every epoch is behind it."""
         return len(self.epochs) >= self.epochs_planned

@@ -1,22 +1,26 @@
-"""The state of a stage on disk: written whole or not at all, read without unpickling code.
+"""Everything that a fit needs to go on from between two steps, as plain values and tensors.
 
-One file a stage, `stage-001.pt`, written after every epoch: the weights, the optimizer, the
-recorder's curves and the stage's own record. It is written to a temporary file, synced, and then
-renamed over the old one, so a kill at any moment leaves the old or the new state, never a half.
-It is read with torch's `weights_only=True`.
+Weights and buffers, the optimizer, the loss scaler of half precision, gradients that are being
+accumulated, the recorder's curves and its running averages, how far the schedule is, and the
+numbers that callbacks have in their attributes (the best loss so far, the epochs waited). No random
+state: that follows from the position. What is taken is copied, so training may go on while it is
+written.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
+import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fastmagic.guard import files
 from fastmagic.guard.stages import Stage, from_plain, to_plain
+
+PLAIN = (bool, int, float, str, type(None))
 
 
 def weights_sha256(state: Mapping[str, Any]) -> str:
@@ -59,13 +63,19 @@ def _little_endian_bytes(tensor: Any) -> bytes:
     return bytes(array.tobytes())
 
 
-def save_stage(folder: Path, learner: Any, stage: Stage) -> None:
-    """Write what is needed to go on after this epoch of this stage.
+def take(learner: Any, stage: Stage, step: int, seconds: float) -> dict[str, Any]:
+    """Copy what is needed to go on with this fit from here.
 
-    Raises
-    ------
-    OSError
-        Where the disk is full or cannot be written; the state before stays as it was.
+    Parameters
+    ----------
+    learner
+        fastai's learner, between two steps.
+    stage
+        The fit, with the epochs that are done.
+    step
+        How many steps of the epoch after those are done.
+    seconds
+        How long these took.
     """
     recorder = learner.recorder
     curves = {
@@ -74,40 +84,58 @@ def save_stage(folder: Path, learner: Any, stage: Stage) -> None:
         "iters": [int(v) for v in recorder.iters],
         "values": [[None if v is None else float(v) for v in row] for row in recorder.values],
         "names": [str(name) for name in recorder.metric_names],
-        "smooth": [int(recorder.smooth_loss.count), float(recorder.smooth_loss.val)],
     }
-    content = {
+    progress = {
+        "step": step,
+        "seconds": seconds,
+        "pct_train": float(learner.pct_train),
+        "train_iter": int(learner.train_iter),
+    }
+    scaler = getattr(learner, "scaler", None)
+    accumulating = any(type(one).__name__ == "GradientAccumulation" for one in learner.cbs)
+    return {
         "stage": json.dumps(to_plain(stage)),
         "curves": json.dumps(curves),
-        "model": learner.model.state_dict(),
-        "opt": _plain(learner.opt.state_dict()),
+        "progress": json.dumps(progress),
+        "made_on": json.dumps(made_on(learner)),
+        "model": _copied(learner.model.state_dict()),
+        "opt": _copied(learner.opt.state_dict()),
+        "scaler": None if scaler is None else _copied(scaler.state_dict()),
+        "grads": [_copied(p.grad) for p in learner.model.parameters()] if accumulating else None,
+        "callbacks": {name: _numbers(one) for name, one in _callbacks(learner)},
+        "meters": [_numbers(one) for one in _meters(recorder)],
     }
-    _write(_file(folder, stage.number), content)
 
 
-def load_stage(folder: Path, number: int, device: Any) -> dict[str, Any] | None:
-    """Read what `save_stage` wrote for a stage; None where it wrote nothing.
+def read(folder: Path, name: str, device: Any) -> tuple[dict[str, Any] | None, list[str]]:
+    """Read what `take` gave for a fit; None where nothing usable is there.
 
-    Raises
-    ------
-    ValueError
-        Where the file is there but cannot be read.
+    Returns
+    -------
+    content, damaged
+        The content, and the names of newer files that are damaged.
     """
-    import torch
-
+    content, damaged = files.read(folder, name, device)
     try:
-        content = torch.load(_file(folder, number), map_location=device, weights_only=True)
-        content["stage"] = from_plain(json.loads(content["stage"]))
-        content["curves"] = json.loads(content["curves"])
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except Exception as error:  # torch raises half a dozen kinds for a truncated or foreign file
-        raise ValueError(f"{_file(folder, number).name} cannot be read") from error
-    return dict(content)
+        if content is not None:
+            content["stage"] = from_plain(json.loads(content["stage"]))
+            for key in ("curves", "progress", "made_on"):
+                content[key] = json.loads(content[key])
+    except (KeyError, TypeError, ValueError):
+        return None, [*damaged, name]
+    return content, damaged
+
+
+def fits(learner: Any, content: Mapping[str, Any]) -> bool:
+    """Say whether a state is of this network: names, shapes, and the optimizer's groups."""
+    own = {name: tuple(tensor.shape) for name, tensor in learner.model.state_dict().items()}
+    saved = {name: tuple(tensor.shape) for name, tensor in content["model"].items()}
+    groups = len(content["opt"].get("hypers", learner.opt.hypers))
+    return own == saved and groups == len(learner.opt.hypers)
 
 
 def put_back(learner: Any, content: Mapping[str, Any]) -> None:
-    """Give the learner the weights, the optimizer and the curves of a saved state.
+    """Give the learner the weights and the optimizer of a saved state.
 
     Raises
     ------
@@ -116,25 +144,68 @@ def put_back(learner: Any, content: Mapping[str, Any]) -> None:
     """
     learner.model.load_state_dict(content["model"])
     learner.opt.load_state_dict(_optimizer(content["opt"]))
-    put_curves_back(learner, content["curves"])
+    put_curves_back(learner, content)
 
 
-def put_curves_back(learner: Any, curves: Mapping[str, Any]) -> None:
-    """Give the learner's recorder the curves of the epochs before a restart."""
-    import torch
+def put_curves_back(learner: Any, content: Mapping[str, Any]) -> None:
+    """Give the recorder its curves and callbacks their numbers: a fit's start empties them."""
     from fastcore.foundation import L
 
-    recorder = learner.recorder
-    recorder.lrs, recorder.losses = curves["lrs"], curves["losses"]
-    recorder.iters = curves["iters"]
+    recorder, curves = learner.recorder, content["curves"]
+    recorder.lrs, recorder.losses = list(curves["lrs"]), list(curves["losses"])
+    recorder.iters = list(curves["iters"])
     recorder.values = [L(row) for row in curves["values"]]
     recorder.metric_names = L(curves["names"])
-    count, value = curves["smooth"]
-    recorder.smooth_loss.count, recorder.smooth_loss.val = count, torch.tensor(value)
     learner.final_record = recorder.values[-1] if recorder.values else L()
+    put_meters_back(learner, content)
+    for name, one in _callbacks(learner):
+        vars(one).update(content["callbacks"].get(name, {}))
+    if content["scaler"] is not None and getattr(learner, "scaler", None) is not None:
+        learner.scaler.load_state_dict(content["scaler"])
 
 
-def save_start(file: Path, learner: Any) -> None:
+def put_meters_back(learner: Any, content: Mapping[str, Any]) -> None:
+    """Give the running averages of an epoch's first steps back: its start has reset them."""
+    for meter, values in zip(_meters(learner.recorder), content["meters"], strict=False):
+        vars(meter).update(values)
+    for parameter, grad in zip(learner.model.parameters(), content["grads"] or (), strict=False):
+        parameter.grad = grad
+
+
+def made_on(learner: Any) -> dict[str, str]:
+    """Say on what a state was computed: where this differs, going on is not bit for bit."""
+    import fastai
+    import torch
+
+    device = next((p.device for p in learner.model.parameters()), torch.device("cpu"))
+    where = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        where = torch.cuda.get_device_name(device)
+    return {
+        "torch": torch.__version__,
+        "fastai": fastai.__version__,
+        "device": f"{device.type} ({where})",
+        "threads": str(torch.get_num_threads()),
+        "precision": str(getattr(getattr(learner, "mixed_precision", None), "amp_mode", "fp32")),
+    }
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Say in words what differs between two of what `made_on` gives; empty where nothing does.
+
+    Examples
+    --------
+    >>> changes({"torch": "2.11.0", "threads": "2"}, {"torch": "2.15.0", "threads": "2"})
+    'torch 2.11.0, now 2.15.0'
+    """
+    return "; ".join(
+        f"{key} {before.get(key, 'unknown')}, now {value}"
+        for key, value in now.items()
+        if before.get(key) != value
+    )
+
+
+def save_start(folder: Path, name: str, learner: Any) -> None:
     """Keep a learner of an earlier cell as it is before this one trains it further.
 
     Raises
@@ -144,26 +215,26 @@ def save_start(file: Path, learner: Any) -> None:
     """
     optimizer = learner.opt
     content = {
-        "model": learner.model.state_dict(),
-        "opt": None if optimizer is None else _plain(optimizer.state_dict()),
+        "model": _copied(learner.model.state_dict()),
+        "opt": None if optimizer is None else _copied(optimizer.state_dict()),
         "frozen": [name for name, p in learner.model.named_parameters() if not p.requires_grad],
         "frozen_groups": None if optimizer is None else int(optimizer.frozen_idx),
     }
-    _write(file, content)
+    files.write(folder, name, content, 1)
 
 
-def put_start_back(file: Path, learner: Any) -> None:
-    """Give a learner the state that `save_start` kept.
+def put_start_back(folder: Path, name: str, learner: Any) -> bool:
+    """Give a learner the state that `save_start` kept; False where it kept none.
 
     Raises
     ------
     ValueError
-        Where the file cannot be read, or is of another network.
+        Where it cannot be read, or is of another network.
     """
-    import torch
-
+    content, damaged = files.read(folder, name)
+    if content is None and not damaged:
+        return False
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
         learner.model.load_state_dict(content["model"])
         frozen = set(content["frozen"])
         learner.opt = None
@@ -172,23 +243,41 @@ def put_start_back(file: Path, learner: Any) -> None:
             learner.opt.freeze_to(content["frozen_groups"])
             device = next(learner.model.parameters()).device
             learner.opt.load_state_dict(_optimizer(content["opt"], device))
-        for name, parameter in learner.model.named_parameters():
-            parameter.requires_grad_(name not in frozen)
-    except Exception as error:  # torch raises half a dozen kinds for a truncated or foreign file
-        raise ValueError(f"{file.name} cannot be read") from error
+        for key, parameter in learner.model.named_parameters():
+            parameter.requires_grad_(key not in frozen)
+    except (KeyError, TypeError, RuntimeError, AssertionError) as error:
+        raise ValueError(f"the state {name} cannot be read") from error
+    return True
 
 
-def _write(file: Path, content: Any) -> None:
-    """Write a state whole or not at all."""
+def _callbacks(learner: Any) -> Iterator[tuple[str, Any]]:
+    """Give each callback that is not fastai's own bookkeeping or ours, with a name for it."""
+    seen: dict[str, int] = {}
+    for one in learner.cbs:
+        kind = type(one).__name__
+        if kind in ("Watch", "Recorder", "TrainEvalCallback", "ParamScheduler"):
+            continue
+        seen[kind] = seen.get(kind, 0) + 1
+        yield f"{kind}-{seen[kind]}", one
+
+
+def _numbers(thing: Any) -> dict[str, Any]:
+    """Give the attributes of an object that are numbers, words or tensors."""
     import torch
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    with partial.open("wb") as stream:
-        torch.save(content, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(file)
+    found = {}
+    for name, value in vars(thing).items():
+        if type(value) in PLAIN:
+            found[name] = value
+        elif isinstance(value, torch.Tensor):
+            found[name] = _copied(value)
+        elif type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
+            found[name] = value.item()
+    return found
+
+
+def _meters(recorder: Any) -> list[Any]:
+    return [recorder.smooth_loss, recorder.loss, *(recorder.metrics or ())]
 
 
 def _optimizer(saved: Mapping[str, Any], device: Any = None) -> dict[str, Any]:
@@ -207,18 +296,16 @@ def _optimizer(saved: Mapping[str, Any], device: Any = None) -> dict[str, Any]:
     return optimizer
 
 
-def _file(folder: Path, number: int) -> Path:
-    return folder / f"stage-{number:03d}.pt"
-
-
-def _plain(value: Any) -> Any:
-    """Turn an optimizer's state into types that torch reads back without unpickling code."""
+def _copied(value: Any) -> Any:
+    """Copy to the host, in types that torch reads back without running code."""
     import torch
 
-    if isinstance(value, torch.Tensor) or type(value) in (bool, int, float, str, type(None)):
+    if isinstance(value, torch.Tensor):
+        return value.detach().as_subclass(torch.Tensor).to("cpu", copy=True)
+    if type(value) in PLAIN:
         return value  # not isinstance: numpy's floats are floats, and need unpickling all the same
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _copied(item) for key, item in value.items()}
     if isinstance(value, Iterable):
-        return [_plain(item) for item in value]
+        return [_copied(item) for item in value]
     return float(value)

@@ -10,6 +10,7 @@ from fastai.callback.core import Callback as FastaiCallback
 from fastcore.basics import noop
 
 from fastmagic.guard import state
+from fastmagic.guard.files import GENERATIONS
 from fastmagic.guard.session import REMEMBERED, Session, Told
 from fastmagic.guard.stages import Epoch, Stage
 
@@ -22,7 +23,9 @@ class Watch(FastaiCallback):
     place: Callable[..., None]  # lets a loader draw from a position on
     protect: Callable[[Any], None]  # makes a learner's class one of ours
     stage: Stage | None = None  # the one being fitted; None in lr_find, validate and predictions
-    curves: Mapping[str, Any]  # of the epochs before a restart
+    saved: Mapping[str, Any] | None = None  # the state with which it goes on
+    torn = False  # in the middle of a step
+    step: Any = None  # the batch that is on its way
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (FastaiCallback, (), {"learn": self.learn})  # exported in the body: plain fastai
@@ -46,6 +49,52 @@ class Watch(FastaiCallback):
         if self.stage is not None:
             self.session.working_seconds += time.perf_counter() - self._works_since
         self.waits()
+
+    def begin(self, stage: Stage, saved: Mapping[str, Any] | None) -> None:
+        """Begin to watch a fit."""
+        self.stage, self.saved, self.torn, self._steps = stage, saved, False, 0
+        self._saved_at = time.monotonic()
+
+    def end(self) -> None:
+        """The fit is over, or has ended in an error."""
+        self.stage = self.saved = None
+
+    def first_step(self) -> int:
+        """Give the step with which a pass over the training pictures begins; it is given once."""
+        if self.stage is None or not self.training or self.saved is None:
+            return 0
+        progress = self.saved["progress"]
+        step = int(progress["step"])
+        if step:
+            state.put_meters_back(self.learn, self.saved)
+            self.learn.pct_train = progress["pct_train"]
+            self.learn.train_iter = progress["train_iter"]
+            self._since -= progress["seconds"]
+            self._steps = step
+        self.saved = None
+        return step
+
+    def stepped(self, number: int) -> None:
+        """A training step is whole."""
+        self.torn, self._steps = False, number + 1
+        if time.monotonic() - self._saved_at >= self.session.save_every:
+            self.save()
+
+    def save(self) -> None:
+        """Have the state as it is now written beside the training."""
+        stage = self.stage
+        if stage is None or self.torn or self.learn.opt is None:
+            return
+        began = time.perf_counter()
+        self._saved_at = time.monotonic()
+        spent = time.perf_counter() - self._since if self._steps else 0.0
+        try:
+            content = state.take(self.learn, stage, self._steps, spent)
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+            self.session.cannot_save(error)
+            return
+        self.session.keep(stage.name, content, 1 if stage.done else GENERATIONS)
+        self.session.saving_seconds += time.perf_counter() - began
 
     def before_fit(self) -> None:
         self._logger, self.learn.logger = self.learn.logger, noop  # Recorder would print
@@ -103,12 +152,13 @@ class Watch(FastaiCallback):
         seconds = time.perf_counter() - self._since
         epoch = Epoch(self.epoch, dict(zip(names, values, strict=False)), self._accuracy, seconds)
         stage.epochs.append(epoch)
+        self._steps = 0
         self.session.view.row(
             ("fit", "epoch", *names, "seconds"),
             (stage.number, epoch.epoch, *(_short(v) for v in values), f"{seconds:.1f}"),
             "epochs",
         )
-        self._save(stage)
+        self.save()
 
     def after_fit(self) -> None:
         self.learn.logger = self._logger
@@ -147,15 +197,6 @@ class Watch(FastaiCallback):
             likely = pred.detach().float().softmax(dim=1)
             self._told.probabilities.append(likely.cpu())
             self._told.targets.append(targets[0].detach().cpu())
-
-    def _save(self, stage: Stage) -> None:
-        try:
-            state.save_stage(self.session.states, self.learn, stage)
-        except (OSError, RuntimeError, TypeError, ValueError) as error:
-            self.session.incident(
-                f"the state after epoch {self.epoch} could not be saved ({error})",
-                "training goes on; if it is stopped now, it goes on from the state before",
-            )
 
 
 def _short(value: float | None) -> str:

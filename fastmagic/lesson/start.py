@@ -159,7 +159,7 @@ def fill_namespace(lesson: Lesson, run: runs.Run, session: Any, watching: Any) -
             f"the GPU cannot be used by this torch ({trouble})",
             "training on the CPU instead; %gpu_check says what to do",
         )
-    _adopt(lesson, run, watching)
+    _adopt(lesson, watching)
     if lesson.after is not None:
         _hand_over(lesson, lesson.after)
     elif lesson.needed & {"dls", "learn"}:
@@ -218,7 +218,7 @@ def _hand_over(lesson: Lesson, after: TrainResult) -> None:
     lesson.view.note(f"Going on with the learner that {after.folder.name} left.")
 
 
-def _adopt(lesson: Lesson, run: runs.Run, watching: Any) -> None:
+def _adopt(lesson: Lesson, watching: Any) -> None:
     """Protect every learner of an earlier cell that the body uses.
 
     Its weights are kept as they are now: a run that goes on begins with them again.
@@ -227,7 +227,7 @@ def _adopt(lesson: Lesson, run: runs.Run, watching: Any) -> None:
     if lesson.after is not None:
         found = {"learn": lesson.after.learn, **found}
     for name, learn in found.items():
-        said = watching.adopt(learn, run.states / f"before-{name}.pt")
+        said = watching.adopt(learn, f"before-{name}")
         if said:
             lesson.view.note(f"`{name}` {said}.")
 

@@ -226,7 +226,7 @@ def _run(
 ) -> TrainResult:
     """Run the body; whatever happens, the run's folder says how it ended."""
     from fastmagic.guard import attach, positions
-    from fastmagic.guard.session import Session, TimeIsUp
+    from fastmagic.guard.session import Session
     from fastmagic.lesson.watched import additions
 
     session = Session(lesson.settings.seed, lesson.view, run.states, seconds)
@@ -235,7 +235,12 @@ def _run(
     device = "cpu"
     status, why = "failed", ""
     try:
-        with monitor, positions.kept_apart(), attach.attached(session, additions()) as watching:
+        with (
+            session.stops,
+            monitor,
+            positions.kept_apart(),
+            attach.attached(session, additions()) as watching,
+        ):
             positions.set_position(lesson.settings.seed, "start")
             device = start.fill_namespace(lesson, run, session, watching)
             positions.set_position(lesson.settings.seed, "body")
@@ -245,8 +250,8 @@ def _run(
         status = "finished"
     except KeyboardInterrupt as stop:
         status = "stopped"
-        why = "its time was up" if isinstance(stop, TimeIsUp) else "stopped by hand"
-        session.incident(why, "the finished epochs are kept")
+        why = _why(stop)
+        session.incident(why, "what was trained is kept")
     finally:
         result = outcome.gather(
             lesson, run, session, monitor, status=status, device=device, started=started
@@ -254,18 +259,31 @@ def _run(
         for trouble in report.write(result):
             lesson.view.note(trouble)
         run.mark(status)
+    session.stops.pass_on()
     if status == "stopped":
         raise Stopped(
-            f"Stopped ({why}). The finished epochs are kept in {run.folder}.",
-            "Run the same cell again: it goes on after the last finished epoch.",
+            f"Stopped ({why}). What was trained is kept in {run.folder}.",
+            "Run the same cell again: it goes on where it stopped.",
         ) from None
     return result
+
+
+def _why(stop: KeyboardInterrupt) -> str:
+    from fastmagic.guard.session import TimeIsUp
+    from fastmagic.guard.stops import Terminated
+
+    if isinstance(stop, TimeIsUp):
+        return "its time was up"
+    return "the machine asked it to end" if isinstance(stop, Terminated) else "stopped by hand"
 
 
 def _validate_if_needed(lesson: Lesson, session: Any) -> None:
     """Make sure that the accuracy reported is that of the final weights."""
     learn = outcome.learner_of(lesson, session)
-    if learn is None or not session.stages or outcome.digest_of(learn) in session.validated:
+    if learn is None or not session.stages:
+        return
+    digest = outcome.digest_of(learn)
+    if digest in session.validated and session.told and session.told.digest == digest:
         return
     with session.busy_with("validating the final weights"):
         learn.validate()

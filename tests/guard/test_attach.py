@@ -56,10 +56,10 @@ def body(learn, stop=None):
     return found.valley
 
 
-def train(states, stop=None):
+def train(states, stop=None, save_every=60.0):
     from fastmagic.guard import attach, positions
 
-    session = Session(7, View(), states)
+    session = Session(7, View(), states, save_every=save_every)
     learn = valley = None
     with positions.kept_apart(), attach.attached(session):
         try:
@@ -90,6 +90,33 @@ def test_a_stopped_run_ends_with_the_very_weights_of_an_unstopped_one(tmp_path, 
     assert any(stage.resumed for stage in session.stages) or stops == [(1, 0, 0)]
 
 
+@pytest.mark.parametrize(
+    "stops", [[(1, 0, 3)], [(1, 1, 2)], [(2, 1, 1), (2, 1, 3)], [(1, 0, 1), (2, 2, 2), (3, 0, 3)]]
+)
+def test_a_fit_goes_on_in_the_middle_of_an_epoch(tmp_path, stops):
+    whole, before, _ = train(tmp_path / "whole")
+    for stop in stops:
+        train(tmp_path / "stopped", stop, save_every=0)
+    again, session, _ = train(tmp_path / "stopped", save_every=0)
+    said = " ".join(session.view.notes)
+    assert f"in epoch {stops[-1][1] + 1}, step {stops[-1][2]}" in said
+    assert digest(again) == digest(whole)
+    assert again.recorder.losses == whole.recorder.losses
+    assert again.recorder.values == whole.recorder.values
+    assert session.curve == before.curve
+
+
+def test_the_newest_state_being_damaged_the_one_before_it_is_taken(tmp_path):
+    whole, _, _ = train(tmp_path / "whole")
+    train(tmp_path / "stopped", (1, 1, 2), save_every=0)
+    newest = max((tmp_path / "stopped").glob("fit-001-*.pt"))
+    newest.write_bytes(newest.read_bytes()[:-9] + b"overwrite")
+    again, session, _ = train(tmp_path / "stopped")
+    assert "the one before it was taken" in session.incidents[0].done
+    assert "in epoch 2, step 1" in " ".join(session.view.notes)
+    assert digest(again) == digest(whole)
+
+
 def test_the_curves_of_a_resumed_fit_are_whole(tmp_path):
     whole, _, _ = train(tmp_path / "whole")
     train(tmp_path / "stopped", (2, 1, 1))
@@ -111,10 +138,10 @@ def test_finished_fits_are_not_trained_again(tmp_path):
 def test_an_unreadable_state_is_an_incident_and_the_fit_starts_again(tmp_path):
     whole, _, _ = train(tmp_path / "whole")
     train(tmp_path / "stopped", (1, 1, 1))
-    file = next((tmp_path / "stopped").glob("stage-*.pt"))
-    file.write_bytes(file.read_bytes()[:1000])
+    for file in (tmp_path / "stopped").glob("fit-*.pt"):
+        file.write_bytes(file.read_bytes()[:1000])
     again, session, _ = train(tmp_path / "stopped")
-    assert "cannot be read" in session.incidents[0].what
+    assert "is damaged" in session.incidents[0].what
     assert digest(again) == digest(whole)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from fastmagic.guard.memory import is_out_of_memory
 from fastmagic.lesson import recipes
 from fastmagic.lesson.forecast.calls import Work
-from fastmagic.lesson.forecast.memory import Memory, at_full_batch, is_out_of_memory
+from fastmagic.lesson.forecast.memory import Memory, at_full_batch
 from fastmagic.lesson.forecast.plan import Plan, read_plan
 from fastmagic.lesson.forecast.trial import Trial
 from fastmagic.lesson.forecast.words import about, forecast

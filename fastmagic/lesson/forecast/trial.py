@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastmagic import platforms
+from fastmagic.guard.memory import is_out_of_memory, let_go
 from fastmagic.lesson.forecast.memory import (
     Cuda,
     Gauge,
     Memory,
     at_full_batch,
-    is_out_of_memory,
-    let_go,
 )
 from fastmagic.lesson.forecast.steps import Kind, Steps, untouched
 

@@ -1,0 +1,47 @@
+"""What `lr_find` found, kept with the run: a run that goes on is given the same again."""
+
+from __future__ import annotations
+
+import collections
+import json
+from pathlib import Path
+from typing import Any
+
+from fastmagic.guard import files
+
+
+def take(recorder: Any, suggested: Any) -> dict[str, str]:
+    """Give what there is to keep: the suggestions by name, and the curve."""
+    named = None if suggested is None else {k: float(v) for k, v in suggested._asdict().items()}
+    curve = {name: [float(v) for v in getattr(recorder, name)] for name in ("lrs", "losses")}
+    return {"found": json.dumps({"suggested": named, **curve})}
+
+
+def read(folder: Path, name: str) -> dict[str, Any] | None:
+    """Read what was kept under a name; None where nothing usable was."""
+    content, _ = files.read(folder, name)
+    try:
+        return None if content is None else dict(json.loads(content["found"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def give_again(
+    recorder: Any,
+    found: dict[str, Any],
+    start_lr: Any = None,  # noqa: ARG001 - fastai's own parameters, in their order
+    end_lr: Any = None,  # noqa: ARG001
+    num_it: Any = None,  # noqa: ARG001
+    stop_div: Any = None,  # noqa: ARG001
+    show_plot: bool = True,
+    suggest_funcs: Any = None,  # noqa: ARG001
+) -> Any:
+    """Give what fastai's `lr_find` gave, with the recorder's curve, and plot it where asked."""
+    import torch
+
+    recorder.lrs = found["lrs"]
+    recorder.losses = [torch.tensor(loss) for loss in found["losses"]]
+    if show_plot:
+        recorder.plot_lr_find()
+    named = found["suggested"]
+    return None if named is None else collections.namedtuple("SuggestedLRs", named)(**named)

@@ -1,0 +1,39 @@
+"""Errors that mean that memory did not suffice, and letting go of what they hold."""
+
+from __future__ import annotations
+
+import gc
+import re
+import traceback
+
+# torch.OutOfMemoryError is a RuntimeError; the others come from libraries below and have no class.
+NOT_ENOUGH = re.compile(
+    r"out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|can't allocate memory",
+    re.IGNORECASE,
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that memory did not suffice, the device's or the host's.
+
+    Examples
+    --------
+    >>> is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    True
+    >>> is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    False
+    """
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and bool(NOT_ENOUGH.search(str(error)))
+    )
+
+
+def let_go(error: BaseException) -> None:
+    """Empty the frames that an error came through: they hold the tensors of the step."""
+    import torch
+
+    traceback.clear_frames(error.__traceback__)
+    error.__traceback__ = None
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -1,0 +1,424 @@
+"""One step of a learner, in parts where the whole batch does not fit in memory.
+
+The network is cut in two: its body, which holds nearly all the memory, and the rest with the loss.
+For a network that is not a body and a head the cut lies behind its last layer. What comes out at
+the cut (the features) is taken as a leaf of its own, so the backward pass has two halves: the loss
+back to the features, then the features back through the body. Where a half runs out of memory it
+is done again in parts, and only what that half has changed is put back. No event of the step is
+repeated, so callbacks see one batch, and the loss is computed once, of the whole batch. That makes
+it right for every loss: mean, sum, class weights, MixUp, or one that compares pictures.
+
+In parts, the body runs without gradients first, part by part, which gives the features; then, with
+the gradient of the loss at the features, part by part again with gradients ("checkpointing").
+Dropout is drawn for the whole batch, so it is the same in both runs, and as in a whole step. Batch
+norms in the body see one part at a time, which is all that differs from the whole step; their
+averages move as once, by the mean over the parts. Those in the head see the whole batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastmagic.errors import LessonError
+from fastmagic.guard.memory import is_out_of_memory, let_go
+from fastmagic.guard.parts import (
+    Averaged,
+    WholeDropout,
+    joined,
+    pictures_of,
+    replaced,
+    split,
+    stands_for,
+    tensors_of,
+)
+
+
+@dataclass
+class Splits:
+    """How many pictures fit at once, of what was tried so far.
+
+    Attributes
+    ----------
+    most
+        Of each kind of step, by a key; kinds that fit whole are not in it.
+    tell
+        Called when a kind of step has to be done in smaller parts, with the key, the pictures of
+        the batch, the pictures of a part, and whether batch norm will see the parts.
+    """
+
+    tell: Callable[[str, int, int, bool], None]
+    most: dict[str, int] = field(default_factory=dict)
+
+    def parts(self, key: str, pictures: int) -> int:
+        """Say in how many parts a batch is to be done."""
+        most = self.most.get(key, pictures)
+        return -(-pictures // most) if most else 1
+
+    def halve(self, key: str, pictures: int, parts: int, *, norms: bool) -> int:
+        """Take twice as many parts from now on; give how many.
+
+        Raises
+        ------
+        LessonError
+            Where each part was one picture already.
+        """
+        if parts >= pictures:
+            raise _DoesNotFit(pictures)
+        more = min(2 * parts, pictures)
+        self.most[key] = -(-pictures // more)
+        self.tell(key, pictures, self.most[key], norms)
+        return self.parts(key, pictures)
+
+
+class _DoesNotFit(Exception):
+    """Not even one picture fits."""
+
+
+class Step:
+    """One batch on its way through a learner.
+
+    Parameters
+    ----------
+    learn
+        fastai's learner, with `xb` and `yb` set.
+    splits
+        What is known of the parts that fit.
+    """
+
+    def __init__(self, learn: Any, splits: Splits) -> None:
+        self.learn = learn
+        self.splits = splits
+        self.body = _body(learn.model)
+        self.pictures = pictures_of(learn.xb)
+        self.key = _key(learn)
+        self.leaves: list[Any] = []
+        self.out: Any = None  # of the whole body, with its graph
+        self.began: Any = None  # the generators before the forward pass
+        self.generators: list[Any] = []  # before each of its parts
+        self.dropped = WholeDropout(self.body, self.pictures)
+        self.autocast = _autocast(learn.model)
+
+    def forward(self) -> Any:
+        """Give the network's predictions for the whole batch.
+
+        Raises
+        ------
+        LessonError
+            Where not even one picture fits.
+        """
+        parts = self.splits.parts(self.key, self.pictures)
+        before = _Before(self.learn)
+        self.began = before.generators
+        while True:
+            try:
+                return self._whole() if parts == 1 else self._in_parts(parts)
+            except Exception as error:
+                self.out, self.leaves = None, []
+                if not is_out_of_memory(error):
+                    raise
+                let_go(error)
+                trouble = error
+            before.put_back()
+            parts = self._more(parts, trouble)
+
+    def backward(self, loss: Any) -> None:
+        """Compute the gradient of the whole batch: from the loss to the features, and on."""
+        import torch
+
+        if not self.leaves:
+            loss.backward()
+            return
+        self._to_features(loss)
+        grads = [leaf.grad for leaf in self.leaves]
+        kept = _Grads(self.body)
+        if self.out is not None:
+            outs, self.out = self.out, None
+            try:
+                torch.autograd.backward(outs, grads)
+                return
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                let_go(error)
+                trouble = error
+            del outs
+            parts = self._more(1, trouble)
+        else:
+            parts = self.splits.parts(self.key, self.pictures)
+        self._back_in_parts(grads, kept, parts)
+
+    def _to_features(self, loss: Any) -> None:
+        kept = _Grads(self.learn.model)
+        try:
+            loss.backward(retain_graph=True)
+            return
+        except Exception as error:
+            if not is_out_of_memory(error) or self.out is None:
+                raise
+            let_go(error)
+            trouble = error
+        kept.put_back()
+        for leaf in self.leaves:
+            leaf.grad = None
+        self.out = None  # makes room: the body will be run again in parts
+        self._more(1, trouble)
+        loss.backward()
+
+    def _back_in_parts(self, grads: list[Any], kept: _Grads, parts: int) -> None:
+        before = _Before(self.learn)
+        while True:
+            try:
+                with _same_buffers(self.body):
+                    self._run_back(grads, parts)
+                return
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                let_go(error)
+                trouble = error
+            kept.put_back()
+            before.put_back()
+            self.generators = []
+            parts = self._more(parts, trouble)
+
+    def _run_back(self, grads: list[Any], parts: int) -> None:
+        import torch
+
+        begin = 0
+        after = _generators(self.learn)
+        _set_generators(self.began)
+        for number, inputs in enumerate(split(self.learn.xb, parts)):
+            if number < len(self.generators):
+                _set_generators(self.generators[number])
+            self.dropped.begin(pictures_of(inputs), begin)
+            with torch.enable_grad(), self.autocast(), self.dropped:
+                outs = tensors_of(self.body(*inputs))
+            end = begin + pictures_of(inputs)
+            pairs = [
+                (out, grad[begin:end])
+                for out, grad in zip(outs, grads, strict=True)
+                if out.requires_grad and grad is not None
+            ]
+            if pairs:
+                torch.autograd.backward([one for one, _ in pairs], [one for _, one in pairs])
+            begin = end
+        _set_generators(after)
+
+    def _whole(self) -> Any:
+        """Run the network as it is, and cut behind its body where a gradient will be needed."""
+        import torch
+
+        if not torch.is_grad_enabled():
+            return self.learn.model(*self.learn.xb)
+        handle = self.body.register_forward_hook(self._cut)
+        try:
+            return self.learn.model(*self.learn.xb)
+        finally:
+            handle.remove()
+
+    def _cut(self, module: Any, inputs: Any, output: Any) -> Any:  # noqa: ARG002 - torch's form
+        tensors = tensors_of(output)
+        if not tensors or not any(one.requires_grad for one in tensors):
+            return output  # frozen, or of a form that we do not know: the graph stays in one piece
+        self.out = [one for one in tensors if one.requires_grad]
+        return replaced(output, self._leaf)
+
+    def _leaf(self, tensor: Any) -> Any:
+        if not tensor.requires_grad:
+            return tensor
+        leaf = tensor.detach().requires_grad_()
+        self.leaves.append(leaf)
+        return leaf
+
+    def _in_parts(self, parts: int) -> Any:
+        """Run the body in parts without gradients, and the rest on the whole batch."""
+        import torch
+
+        outs = []
+        self.generators = []
+        self.dropped = WholeDropout(self.body, self.pictures)
+        with torch.no_grad(), self.dropped, Averaged(self.body, self.pictures) as averaged:
+            for inputs in split(self.learn.xb, parts):
+                self.generators.append(_generators(self.learn))
+                self.dropped.begin(pictures_of(inputs))
+                with averaged.of(pictures_of(inputs)):
+                    outs.append(self.body(*inputs))
+        features = joined(outs)
+        trains = torch.is_grad_enabled() and any(p.requires_grad for p in self.body.parameters())
+        if trains:
+            features = replaced(features, lambda one: self._leaf(one.requires_grad_()))
+        if self.body is self.learn.model:
+            return features
+        with stands_for(self.body, features):
+            return self.learn.model(*self.learn.xb)
+
+    def _more(self, parts: int, trouble: BaseException) -> int:
+        norms = self.learn.training and _has_norms(self.body)
+        try:
+            return self.splits.halve(self.key, self.pictures, parts, norms=norms)
+        except _DoesNotFit:
+            raise LessonError(*_not_even_one(self.learn, trouble)) from trouble
+
+
+def careful_step(optimizer: Any, told: Callable[[], None] = lambda: None) -> None:
+    """Take an optimizer's step so that it can be taken again where memory runs out in it.
+
+    fastai's optimizer updates one parameter after another. One that fails is put back, the cache is
+    emptied, and it is updated again; those before it are done.
+
+    Parameters
+    ----------
+    optimizer
+        fastai's. Of another kind, the whole step is taken as it is.
+    told
+        Called where memory ran out.
+
+    Raises
+    ------
+    RuntimeError
+        torch's own, where memory runs out a second time.
+    """
+    from fastai.optimizer import Optimizer, _update
+
+    if type(optimizer).step is not Optimizer.step:
+        optimizer.step()
+        return
+    for p, _, state, hyper in optimizer.all_params(with_grad=True):
+        weights, kept = p.data.clone(), copy.copy(state)
+        tensors = {k: v.clone() for k, v in state.items() if hasattr(v, "clone")}
+        for again in (True, False):
+            now = dict(state)
+            try:
+                for part in optimizer.cbs:
+                    now = _update(now, part(p, **{**now, **hyper}))
+                optimizer.state[p] = now
+                break
+            except Exception as error:
+                if not again or not is_out_of_memory(error):
+                    raise
+                let_go(error)
+            p.data.copy_(weights)
+            for name, value in tensors.items():
+                kept[name].copy_(value)
+            state = kept
+            told()
+
+
+class _Before:
+    """What a forward pass changes: buffers, and the random generators."""
+
+    def __init__(self, learn: Any) -> None:
+        buffers = learn.model.buffers() if learn.training else ()
+        self._buffers = [(buffer, buffer.clone()) for buffer in buffers]
+        self.generators = _generators(learn)
+
+    def put_back(self) -> None:
+        for buffer, value in self._buffers:
+            buffer.copy_(value)
+        _set_generators(self.generators)
+
+
+class _Grads:
+    """The gradients of a module before a backward pass."""
+
+    def __init__(self, module: Any) -> None:
+        self._grads = [
+            (p, None if p.grad is None else p.grad.clone())
+            for p in module.parameters()
+            if p.requires_grad
+        ]
+
+    def put_back(self) -> None:
+        for parameter, grad in self._grads:
+            parameter.grad = grad
+
+
+@contextlib.contextmanager
+def _same_buffers(module: Any) -> Iterator[None]:
+    """Leave a module's buffers as the forward pass left them: they were averaged there."""
+    kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in kept:
+            buffer.copy_(value)
+
+
+def _body(model: Any) -> Any:
+    from torch import nn
+
+    return model[0] if isinstance(model, nn.Sequential) and len(model) == 2 else model
+
+
+def _generators(learn: Any) -> tuple[Any, Any]:
+    import torch
+
+    device = next((p.device for p in learn.model.parameters()), torch.device("cpu"))
+    on_gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return torch.get_rng_state(), (device, on_gpu)
+
+
+def _set_generators(states: tuple[Any, Any]) -> None:
+    import torch
+
+    torch.set_rng_state(states[0])
+    device, on_gpu = states[1]
+    if on_gpu is not None:
+        torch.cuda.set_rng_state(on_gpu, device)
+
+
+def _autocast(model: Any) -> Callable[[], Any]:
+    """Give what enters the autocast that is on now: the second run needs it when it is off."""
+    import torch
+
+    device = next((p.device.type for p in model.parameters()), "cpu")
+    try:
+        on, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+    except (TypeError, RuntimeError):  # before torch 2.4, or a device that has none
+        return contextlib.nullcontext
+    return lambda: torch.autocast(device, dtype=dtype, enabled=on)
+
+
+def _has_norms(module: Any) -> bool:
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    return any(isinstance(one, _BatchNorm) and one.training for one in module.modules())
+
+
+def _key(learn: Any) -> str:
+    """Name a kind of step: card, network, size of the pictures, precision, training or not."""
+    import torch
+
+    parameters = list(learn.model.parameters())
+    device = parameters[0].device if parameters else torch.device("cpu")
+    card = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    trained = sum(p.numel() for p in parameters if p.requires_grad) if learn.training else 0
+    network = f"{type(learn.model).__name__}/{sum(p.numel() for p in parameters)}/{trained}"
+    sizes = "+".join("x".join(map(str, one.shape[1:])) for one in tensors_of(learn.xb))
+    mode = getattr(getattr(learn, "mixed_precision", None), "amp_mode", None)
+    precision = getattr(mode, "value", "fp32")
+    return f"{card} {network} {sizes} {precision} {'train' if learn.training else 'look'}"
+
+
+def _not_even_one(learn: Any, trouble: BaseException) -> tuple[str, str]:
+    """Say that one picture is too much, and what would fit, with numbers."""
+    from fastmagic import faces
+
+    tensor = tensors_of(learn.xb)[0] if tensors_of(learn.xb) else None
+    side = int(tensor.shape[-1]) if tensor is not None and tensor.ndim == 4 else 0
+    weights = sum(p.numel() * p.element_size() for p in learn.model.parameters())
+    first = (str(trouble).splitlines() or [type(trouble).__name__])[0]
+    of = f" of {side} pixels" if side else ""
+    what = (
+        f"Not even one picture{of} fits in memory ({first}); the network's weights are "
+        f"{faces.size(weights)}, and training takes about four times that beside the pictures."
+    )
+    smaller = f"--size {side // 2} takes about a quarter of the pictures' part, " if side else ""
+    return what, (
+        f"{smaller}--arch resnet18 has 47 MB of weights, and on a GPU with tensor cores "
+        "--precision fp16 halves what is kept. %gpu_check says who else holds memory."
+    )

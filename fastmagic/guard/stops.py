@@ -1,0 +1,94 @@
+"""The stop button and the machine's own stop, held back until a step is whole.
+
+In the middle of a step the weights are half changed. So while one runs, the first Ctrl-C (or the
+SIGTERM of a machine that shuts down) is only noted, and raised when the step is done: then what is
+there can be saved. A second one is raised at once. Signals reach the main thread only; in another
+thread, and on a system without them, nothing is changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Terminated(KeyboardInterrupt):
+    """The machine, or whoever manages it, asked this process to end."""
+
+
+class Stops:
+    """Handles the signals inside its block, and gives the handlers before it back.
+
+    Examples
+    --------
+    >>> with Stops() as stops:
+    ...     with stops.held():
+    ...         done = True
+    >>> stops.terminated
+    False
+    """
+
+    def __init__(self) -> None:
+        self.terminated = False
+        self._held = False
+        self._asked: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stops:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before = signal.getsignal(number)
+                if before not in (None, signal.SIG_IGN):
+                    self._before[number] = before
+                    signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before.clear()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the first stop back until the block is done.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            At the end of the block, where one was asked for in it.
+        """
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            raise self._error(asked)
+
+    def pass_on(self) -> None:
+        """End the process where that was asked, now that everything is saved."""
+        if self.terminated:
+            signal.raise_signal(signal.SIGTERM)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - Python's form
+        if self._held and self._asked is None:
+            self._asked = number
+            return
+        self._asked = None
+        raise self._error(number)
+
+    def _error(self, number: int) -> KeyboardInterrupt:
+        if number == signal.SIGTERM:
+            self.terminated = True
+            return Terminated()
+        return KeyboardInterrupt()
