@@ -191,6 +191,12 @@ class FastMagics(Magics):
         help="What the network computes in; auto takes what pays on this GPU.",
     )
     @argument(
+        "--freeze-bn",
+        action="store_true",
+        default=None,
+        help="Keep the batch norms of the network's body as ImageNet left them.",
+    )
+    @argument(
         "--time-limit",
         type=float,
         metavar="MINUTES",

@@ -31,8 +31,8 @@ from fastmagic.guard.stages import Stage
 from fastmagic.guard.steps import Step, careful_step
 from fastmagic.guard.watch import Watch
 
-DONE, AGAIN = object(), object()
-"""What stands for the end of a pass, and for a pass that has to be entered anew."""
+DONE = object()
+"""What stands for the end of a pass."""
 
 
 class Protected:
@@ -92,31 +92,35 @@ class Protected:
         watch.waits()
         self.n_iter = len(self.dl)  # type: ignore[attr-defined]
         try:
-            step = watch.first_step()
+            step = watch.steps = watch.first_step()
             session.enter_at(step)
             coming = loaders.batches(self.dl, step)  # type: ignore[attr-defined]
-            while (batch := self._next(coming)) is not DONE:
-                if batch is AGAIN:
+            while True:
+                try:
+                    batch = next(coming, DONE)
+                    if batch is DONE:
+                        break
+                    self.one_batch(step, batch)
+                    step += 1
+                except RuntimeError as error:
+                    if watch.torn:
+                        raise
+                    self._with_fewer_workers(error)
+                    step = watch.steps
+                    watch.place_again(self.dl)  # type: ignore[attr-defined]
                     coming = loaders.batches(self.dl, step)  # type: ignore[attr-defined]
-                    continue
-                self.one_batch(step, batch)
-                step += 1
         finally:
             session.left_pass()
         watch.waited()
 
-    def _next(self, coming: Iterator[Any]) -> Any:
-        try:
-            return next(coming, DONE)
-        except RuntimeError as error:
-            left = loaders.fewer_workers(self.dl, error)  # type: ignore[attr-defined]
-            if left is None:
-                raise
-            self.watch.session.incident(
-                "a process that loads pictures was killed, often for want of memory or /dev/shm",
-                f"{left} of them go on" if left else "the training process loads them itself",
-            )
-            return AGAIN
+    def _with_fewer_workers(self, error: RuntimeError) -> None:
+        left = loaders.fewer_workers(self.dl, error)  # type: ignore[attr-defined]
+        if left is None:
+            raise error
+        self.watch.session.incident(
+            "a process that loads pictures was killed, often for want of memory or /dev/shm",
+            f"{left} of them go on" if left else "the training process loads them itself",
+        )
 
     def one_batch(self, i: int, b: Any) -> None:
         """Run one batch as fastai does, and tell waiting for the loader from working.
@@ -133,13 +137,10 @@ class Protected:
         """
         watch = self.watch
         watch.waited()
-        if watch.stage is None or not self.training:  # type: ignore[attr-defined]
+        with watch.session.stops.held():
+            watch.torn = True
             super().one_batch(i, b)  # type: ignore[misc]
-        else:
-            with watch.session.stops.held():
-                watch.torn = True
-                super().one_batch(i, b)  # type: ignore[misc]
-                watch.stepped(i)
+            watch.stepped(i)
         watch.worked()
         watch.session.look_at_the_clock()
 

@@ -28,13 +28,18 @@ class _Hashed(io.RawIOBase):
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.digest = hashlib.sha256()
+        self.refused: OSError | None = None  # torch turns it into an error of its own
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
         self.digest.update(data)
-        self._file.write(data)
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.refused = error
+            raise
         return memoryview(data).nbytes
 
 
@@ -66,7 +71,10 @@ def write(folder: Path, name: str, content: Any, generations: int = GENERATIONS)
     try:
         with partial.open("wb") as file:
             hashed = _Hashed(file)
-            torch.save(content, hashed)
+            try:
+                torch.save(content, hashed)
+            except RuntimeError as error:
+                raise hashed.refused or error from error
             file.flush()
             os.fsync(file.fileno())
         target = folder / f"{name}-{number:06d}-{hashed.digest.hexdigest()}.pt"

@@ -14,7 +14,8 @@ def take(recorder: Any, suggested: Any) -> dict[str, str]:
     """Give what there is to keep: the suggestions by name, and the curve."""
     named = None if suggested is None else {k: float(v) for k, v in suggested._asdict().items()}
     curve = {name: [float(v) for v in getattr(recorder, name)] for name in ("lrs", "losses")}
-    return {"found": json.dumps({"suggested": named, **curve})}
+    values = [[None if v is None else float(v) for v in row] for row in recorder.values]
+    return {"found": json.dumps({"suggested": named, "values": values, **curve})}
 
 
 def read(folder: Path, name: str) -> dict[str, Any] | None:
@@ -38,8 +39,10 @@ def give_again(
 ) -> Any:
     """Give what fastai's `lr_find` gave, with the recorder's curve, and plot it where asked."""
     import torch
+    from fastcore.foundation import L
 
     recorder.lrs = found["lrs"]
+    recorder.values = [L(row) for row in found["values"]]
     recorder.losses = [torch.tensor(loss) for loss in found["losses"]]
     if show_plot:
         recorder.plot_lr_find()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastmagic.guard import positions
+from fastmagic.guard import files, positions, remembered
 from fastmagic.guard.incidents import Incident
 from fastmagic.guard.keeper import Keeper
 from fastmagic.guard.positions import Position
@@ -82,6 +82,8 @@ class Session:
         How long the run may take; None for as long as it takes.
     save_every
         Seconds after which the state is saved within an epoch.
+    remembered_in
+        The file that remembers from run to run how many pictures fit at once; None for none.
     clock
         Seconds that only grow.
     """
@@ -93,6 +95,7 @@ class Session:
         states: Path,
         seconds: float | None = None,
         save_every: float = 60,
+        remembered_in: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.seed = seed
@@ -101,7 +104,8 @@ class Session:
         self.save_every = save_every
         self.keeper = Keeper(states)
         self.stops = Stops()
-        self.splits = Splits(self._split)
+        self.splits = Splits(self._split, self._known_splits(remembered_in))
+        self.keep_norms = False  # the body's batch norms, also where it is unfrozen
         self.saving_seconds = 0.0  # that training waited for the copies of its states
         self.stages: list[Stage] = []
         self.incidents: list[Incident] = []
@@ -115,7 +119,7 @@ class Session:
         self.waiting_seconds = self.working_seconds = 0.0  # of the stages, see `one_batch`
         self._clock = clock
         self._ends = None if seconds is None else clock() + seconds
-        self._at: Position = ("start",)
+        self.at: Position = ("start",)
         self._batch: int | None = None
         self._passes = self._finds = 0
         self._save_failed = self._told_of_optimizer = False
@@ -138,7 +142,7 @@ class Session:
 
     def enter(self, *position: object) -> Position:
         """Begin a pass over a loader at this position, and give the position."""
-        self._at, self._batch = position, 0
+        self.at, self._batch = position, 0
         positions.set_position(self.seed, *position, "order")  # some loaders draw it from numpy's
         return position
 
@@ -193,11 +197,11 @@ class Session:
         the batches are counted by `before_step`, not here.
         """
         if self._batch is not None:
-            positions.set_position(self.seed, *self._at, "batch", self._batch)
+            positions.set_position(self.seed, *self.at, "batch", self._batch)
 
     def before_step(self, number: int) -> None:
         """Set the generators for a step of the network."""
-        positions.set_position(self.seed, *self._at, "step", number)
+        positions.set_position(self.seed, *self.at, "step", number)
         self._batch = number + 1
 
     def memory_in_optimizer(self) -> None:
@@ -209,6 +213,17 @@ class Session:
                 "the parameter was put back and updated again with the cache emptied",
             )
 
+    def _known_splits(self, file: Path | None) -> dict[str, int]:
+        """Give what this run was begun with, or what is remembered of others."""
+        self._remembered_in = file
+        own, _ = files.read(self.states, "splits")
+        if isinstance(own, dict):
+            return {str(key): int(most) for key, most in own.items()}
+        known = {} if file is None else remembered.read(file)
+        if known:
+            self.keeper.keep("splits", known, 1)
+        return known
+
     def _split(self, key: str, pictures: int, part: int, norms: bool) -> None:
         doing = "training" if key.endswith("train") else "looking at pictures"
         seen = f"; batch norm sees {part} at a time, unless --freeze-bn keeps it" if norms else ""
@@ -217,6 +232,9 @@ class Session:
             f"a batch of {pictures} did not fit in memory ({doing})",
             f"done {part} pictures at a time{exact}{seen}",
         )
+        self.keep("splits", dict(self.splits.most), 1)
+        if self._remembered_in is not None:
+            remembered.add(self._remembered_in, key, part)
 
     def look_at_the_clock(self) -> None:
         """End the run where its time is over.

@@ -2,8 +2,9 @@
 
 In the middle of a step the weights are half changed. So while one runs, the first Ctrl-C (or the
 SIGTERM of a machine that shuts down) is only noted, and raised when the step is done: then what is
-there can be saved. A second one is raised at once. Signals reach the main thread only; in another
-thread, and on a system without them, nothing is changed.
+there can be saved. A second one is raised at once. The same is done with SIGCHLD, at which torch
+raises an error where it stands when a loading process has died. Signals reach the main thread only;
+in another thread, and on a system without them, nothing is changed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Stops:
 
     def __init__(self) -> None:
         self.terminated = False
-        self._held = False
+        self._held = self._child = False
         self._asked: int | None = None
         self._before: dict[int, Any] = {}
 
@@ -65,15 +66,36 @@ class Stops:
         ------
         KeyboardInterrupt
             At the end of the block, where one was asked for in it.
+        RuntimeError
+            torch's own, at the end of the block, where a loading process has died in it.
         """
         self._held = True
+        torchs = self._hold_children()
         try:
             yield
         finally:
             self._held = False
+            if torchs is not None:
+                signal.signal(signal.SIGCHLD, torchs)
         asked, self._asked = self._asked, None
         if asked is not None:
             raise self._error(asked)
+        child, self._child = self._child, False
+        if child and callable(torchs):
+            torchs(signal.SIGCHLD, None)
+
+    def _hold_children(self) -> Any:
+        """Note the end of a child process only; give the handler that was there, if one was."""
+        if not self._before or not hasattr(signal, "SIGCHLD"):
+            return None
+        torchs = signal.getsignal(signal.SIGCHLD)
+        if not callable(torchs):
+            return None
+        signal.signal(signal.SIGCHLD, self._note_child)
+        return torchs
+
+    def _note_child(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self._child = True
 
     def pass_on(self) -> None:
         """End the process where that was asked, now that everything is saved."""

@@ -26,6 +26,7 @@ class Watch(FastaiCallback):
     saved: Mapping[str, Any] | None = None  # the state with which it goes on
     torn = False  # in the middle of a step
     step: Any = None  # the batch that is on its way
+    steps = 0  # of this pass that are whole
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (FastaiCallback, (), {"learn": self.learn})  # exported in the body: plain fastai
@@ -52,7 +53,7 @@ class Watch(FastaiCallback):
 
     def begin(self, stage: Stage, saved: Mapping[str, Any] | None) -> None:
         """Begin to watch a fit."""
-        self.stage, self.saved, self.torn, self._steps = stage, saved, False, 0
+        self.stage, self.saved, self.torn, self._trained = stage, saved, False, 0
         self._saved_at = time.monotonic()
 
     def end(self) -> None:
@@ -70,15 +71,17 @@ class Watch(FastaiCallback):
             self.learn.pct_train = progress["pct_train"]
             self.learn.train_iter = progress["train_iter"]
             self._since -= progress["seconds"]
-            self._steps = step
+            self._trained = step
         self.saved = None
         return step
 
     def stepped(self, number: int) -> None:
-        """A training step is whole."""
-        self.torn, self._steps = False, number + 1
-        if time.monotonic() - self._saved_at >= self.session.save_every:
-            self.save()
+        """A step is whole, of training or of looking at pictures."""
+        self.torn, self.steps = False, number + 1
+        if self.stage is not None and self.training:
+            self._trained = self.steps
+            if time.monotonic() - self._saved_at >= self.session.save_every:
+                self.save()
 
     def save(self) -> None:
         """Have the state as it is now written beside the training."""
@@ -87,9 +90,9 @@ class Watch(FastaiCallback):
             return
         began = time.perf_counter()
         self._saved_at = time.monotonic()
-        spent = time.perf_counter() - self._since if self._steps else 0.0
+        spent = time.perf_counter() - self._since if self._trained else 0.0
         try:
-            content = state.take(self.learn, stage, self._steps, spent)
+            content = state.take(self.learn, stage, self._trained, spent)
         except (AttributeError, RuntimeError, TypeError, ValueError) as error:
             self.session.cannot_save(error)
             return
@@ -152,7 +155,7 @@ class Watch(FastaiCallback):
         seconds = time.perf_counter() - self._since
         epoch = Epoch(self.epoch, dict(zip(names, values, strict=False)), self._accuracy, seconds)
         stage.epochs.append(epoch)
-        self._steps = 0
+        self._trained = 0
         self.session.view.row(
             ("fit", "epoch", *names, "seconds"),
             (stage.number, epoch.epoch, *(_short(v) for v in values), f"{seconds:.1f}"),
@@ -166,6 +169,13 @@ class Watch(FastaiCallback):
 
     def _place(self, loader: Any, at: tuple[object, ...]) -> None:
         type(self).place(loader, self.session.seed, *at)
+
+    def place_again(self, loader: Any) -> None:
+        """Let a pass that has to be entered anew draw what it drew."""
+        at = self.session.at
+        self.session.enter(*at)
+        self._place(loader, at)
+        self.session.enter_at(self.steps)
 
     def _doing(self) -> str:
         stage = self.stage

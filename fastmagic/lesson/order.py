@@ -22,7 +22,7 @@ from fastmagic.lesson.settings import Settings, settle
 
 MADE_BY_THE_FIRST_CELL = (
     *("label_pattern", "arch", "weights", "normalize", "size", "bs", "valid_pct", "workers"),
-    "precision",
+    *("precision", "freeze_bn"),
 )
 """What a cell that goes on cannot choose any more: its `dls` and `learn` are made."""
 

@@ -47,6 +47,8 @@ class Settings:
         Processes that load pictures; None to choose.
     precision
         `fp32`, `fp16`, `bf16` or `auto`; None is `auto`.
+    freeze_bn
+        Whether the body's batch norms stay as they are, also where it is unfrozen.
     augment
         `standard` or `mirror`, as the catalogue explains.
     """
@@ -65,6 +67,7 @@ class Settings:
     valid_pct: float = 0.2
     workers: int | None = None
     precision: str | None = None
+    freeze_bn: bool = False
     augment: str = "standard"
 
     def to_dict(self) -> dict[str, Any]:

@@ -188,6 +188,8 @@ def _make(lesson: Lesson, run: runs.Run, device: Any) -> None:
     learn = namespace["learn"] = learner.make_learner(
         settings, dls, run.folder, chosen.name, namespace
     )
+    if settings.freeze_bn:
+        learn.keep_batch_norm()
     _ours.add(learn)
 
 

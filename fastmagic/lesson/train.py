@@ -43,8 +43,10 @@ def train_lesson1(
     label_pattern: str | None = None,
     workers: int | None = None,
     precision: str | None = None,
+    freeze_bn: bool | None = None,
     after: TrainResult | None = None,
     time_limit: float | None = None,
+    save_every: float = 60,
     name: str | None = None,
     runs_folder: str | Path | None = None,
     fresh: bool = False,
@@ -67,12 +69,14 @@ def train_lesson1(
         Ordinary fastai code with `path`, `dls` and `learn` ready; without it the recipe runs.
     recipe, arch, weights, normalize, size, bs, epochs, lr, seed, valid_pct, label_pattern
         As in `fastmagic.lesson.settings.Settings`; None takes the data set's own default.
-    workers, precision
+    workers, precision, freeze_bn
         As in `Settings` too.
     after
         A finished lesson, whose learner this one goes on with; None for a fresh learner.
     time_limit
         Minutes after which the run stops by itself, to be gone on with later; None for no limit.
+    save_every
+        Seconds after which the state is saved within an epoch; after each epoch it is saved anyway.
     name
         The run's name; the data set, recipe, date and time where there is none.
     runs_folder
@@ -122,6 +126,7 @@ def train_lesson1(
         "label_pattern": label_pattern,
         "workers": workers,
         "precision": precision,
+        "freeze_bn": freeze_bn,
     }
     if after is not None and after.learn is None:
         raise BadInput("The lesson to go on from left no learner.", "Leave --continue out.")
@@ -142,7 +147,7 @@ def train_lesson1(
             )
         run = start.claim(lesson, name, runs_folder, fresh=fresh)
         try:
-            result = _run(lesson, run, started, seconds, display)
+            result = _run(lesson, run, started, (seconds, save_every), display)
         finally:
             run.release()
         view.finish(result.face())
@@ -194,6 +199,11 @@ def export_lesson(
     from fastmagic.lesson import export, learner
 
     settings, cell = order.read()
+    if settings.freeze_bn:
+        raise BadInput(
+            "--freeze-bn does not go with --export: it acts while a cell runs.",
+            "Write learn.keep_batch_norm() into the body, after learn.unfreeze() too.",
+        )
     target = export.check_target(file)
     with progress.open_view(show, "Lesson 1, exported") as view:
         start.require_fastai()
@@ -221,15 +231,18 @@ def _run(
     lesson: Lesson,
     run: runs.Run,
     started: float,
-    seconds: float | None,
+    times: tuple[float | None, float],
     display: Callable[[Any], object] | None,
 ) -> TrainResult:
     """Run the body; whatever happens, the run's folder says how it ended."""
-    from fastmagic.guard import attach, positions
+    from fastmagic.guard import attach, positions, remembered
     from fastmagic.guard.session import Session
     from fastmagic.lesson.watched import additions
 
-    session = Session(lesson.settings.seed, lesson.view, run.states, seconds)
+    session = Session(
+        lesson.settings.seed, lesson.view, run.states, *times, remembered.default_file()
+    )
+    session.keep_norms = lesson.settings.freeze_bn
     monitor = Monitor(run.folder / "monitor.csv", tell=_tell_of_a_lost_gpu(session))
     session.memory = monitor.now
     device = "cpu"

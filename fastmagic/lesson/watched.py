@@ -14,7 +14,16 @@ def additions() -> type:
     from fastmagic.guard.state import weights_sha256
 
     class Additions(mixin()):  # type: ignore[misc]
-        """`precomputed` trains the head alone; what that reaches holds for the whole network."""
+        """What is changed of them, and of fastai's `freeze_to`, beside their own text.
+
+        `precomputed` trains the head alone; what that reaches holds for the whole network.
+        """
+
+        def freeze_to(self, n: int) -> None:
+            """Freeze as fastai does, and keep the batch norms where `--freeze-bn` says so."""
+            super().freeze_to(n)
+            if self.watch.session.keep_norms:
+                self.keep_batch_norm()
 
         @contextlib.contextmanager
         def precomputed(self, *args: Any, **kwargs: Any) -> Iterator[None]:
