@@ -31,6 +31,9 @@ from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Stage
 from fastmagic.guard.watch import Watch
 
+FIT = ("lr", "wd", "cbs", "reset_opt", "start_epoch")
+"""What fastai's `fit` takes after the number of epochs, in its order (2.8, `learner.py`)."""
+
 
 class Protected:
     """The overridden methods; mixed in front of the learner's own class while a cell runs."""
@@ -46,6 +49,8 @@ class Protected:
 
     def fit(self, n_epoch: int, *args: Any, **kwargs: Any) -> None:
         """Fit as fastai does; skip what an earlier process has done of it."""
+        kwargs = dict(**dict(zip(FIT, args, strict=False)), **kwargs)
+        args = args[len(FIT) :]
         session = self.watch.session
         if session.doing:  # lr_find, which is no stage
             try:
@@ -53,7 +58,7 @@ class Protected:
             finally:
                 _sweep(kwargs.get("cbs"))
             return
-        stage = Stage(len(session.stages) + 1, n_epoch, _layers(self))
+        stage = Stage(len(session.stages) + 1, int(n_epoch), _layers(self))
         session.stages.append(stage)
         saved = _saved(self, stage, session)
         if saved is not None:

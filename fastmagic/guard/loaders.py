@@ -14,6 +14,7 @@ import copyreg
 import weakref
 from collections.abc import Callable
 from multiprocessing import context
+from numbers import Integral
 from typing import Any
 
 from fastai.torch_basics import Transform
@@ -30,7 +31,7 @@ class Positioned:
 
     def do_item(self, item: Any) -> Any:
         """Load one item as its position has it; one without a number as it comes."""
-        if self._at is None or not isinstance(item, int):
+        if self._at is None or not isinstance(item, Integral):  # numpy's numbers too
             return super().do_item(item)  # type: ignore[misc]
         seed, position = self._at
         with positions.at_item(seed, *position, "item", item):
@@ -107,6 +108,7 @@ class Loaders:
             self._loaders.add(loader)
         loader._at = (seed, position)
         positions.set_order(loader, seed, *position)
+        positions.set_position(seed, "order", *position)  # a weighted loader draws by numpy
         pipeline = getattr(loader, "after_batch", None)
         steps = getattr(pipeline, "fs", None)
         if steps is not None and self._step not in list(steps):

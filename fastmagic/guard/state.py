@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fastmagic.guard.stages import Stage, from_plain, to_plain
+from fastmagic.guard.stages import Stage, figure, from_plain, to_plain
 
 
 def weights_sha256(state: Mapping[str, Any]) -> str:
@@ -26,6 +26,7 @@ def weights_sha256(state: Mapping[str, Any]) -> str:
     dtype's name (`float32`), the shape as decimal numbers joined by `x`, each followed by a zero
     byte, and then the values in row-major order, little-endian. Two networks have the same digest
     if and only if names, types, shapes and bits are equal, wherever and however they were stored.
+    What is no tensor (a module's `get_extra_state`) is left out.
 
     Parameters
     ----------
@@ -38,8 +39,10 @@ def weights_sha256(state: Mapping[str, Any]) -> str:
     >>> weights_sha256({"bias": torch.zeros(2)})[:8]
     'cee94ea0'
     """
+    import torch
+
     digest = hashlib.sha256()
-    for name in sorted(state):
+    for name in sorted(name for name, value in state.items() if isinstance(value, torch.Tensor)):
         tensor = state[name].detach().cpu().contiguous()
         shape = "x".join(str(n) for n in tensor.shape)
         kind = str(tensor.dtype).removeprefix("torch.")
@@ -72,7 +75,7 @@ def save_stage(folder: Path, learner: Any, stage: Stage) -> None:
         "lrs": [float(v) for v in recorder.lrs],
         "losses": [float(v) for v in recorder.losses],
         "iters": [int(v) for v in recorder.iters],
-        "values": [[None if v is None else float(v) for v in row] for row in recorder.values],
+        "values": [[figure(v) for v in row] for row in recorder.values],
         "names": [str(name) for name in recorder.metric_names],
         "smooth": [int(recorder.smooth_loss.count), float(recorder.smooth_loss.val)],
     }
