@@ -5,9 +5,10 @@ It knows no torch, no NVML and no HTML. Each magic is one method: its flags, and
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -17,7 +18,7 @@ from IPython.display import display
 from traitlets import Bool, Unicode
 
 from fastmagic import shell as shell_hooks
-from fastmagic.errors import BadInput, did_you_mean, make_whole
+from fastmagic.errors import BadInput, LessonError, did_you_mean, make_short, make_whole
 
 MAY_BE_EMPTY = {"train_lesson1"}
 
@@ -227,32 +228,40 @@ class FastMagics(Magics):
 
         def call(args: Any) -> Any:
             options = vars(args)
+            others = {name: options[name] for name in ("name", "runs", "time_limit")}
             runs, limit = options.pop("runs") or self.runs or None, options.pop("time_limit")
             name, fresh = options.pop("name"), options.pop("fresh")
             go_on, show, export = (options.pop(key) for key in ("go_on", "show", "export"))
             data = self._data_of_lesson(options.pop("data"), go_on)
             after = self._lesson_before() if go_on else None
+            if show and export:
+                raise BadInput("--show does not go with --export.", "Leave one of them out.")
             if show or export:
-                return self._written(data, cell, options, export, after)
+                if after is not None:
+                    raise BadInput(
+                        "--show and --export do not go with --continue.",
+                        "What an earlier cell trained is not in this one: export them one by one.",
+                    )
+                return self._written(data, cell, options, export, others)
             from fastmagic.lesson.train import train_lesson1
 
-            self.last_lesson = None
-            self.last_lesson = train_lesson1(
-                data,
-                cell,
-                runs_folder=runs,
-                time_limit=limit,
-                name=name,
-                fresh=fresh,
-                after=after,
-                cache=self.cache or None,
-                namespace=self.shell.user_ns,
-                show=True,
-                first_line=2,
-                transform=self.shell.transform_cell,
-                display=display,
-                **options,
-            )
+            with self._lesson_kept(go_on):
+                self.last_lesson = train_lesson1(
+                    data,
+                    cell,
+                    runs_folder=runs,
+                    time_limit=limit,
+                    name=name,
+                    fresh=fresh,
+                    after=after,
+                    cache=self.cache or None,
+                    namespace=self.shell.user_ns,
+                    show=True,
+                    first_line=2,
+                    transform=self.shell.transform_cell,
+                    display=display,
+                    **options,
+                )
             return self.last_lesson
 
         return self._serve(FastMagics.train_lesson1, line, call)
@@ -269,6 +278,20 @@ class FastMagics(Magics):
             return before.path
         return asked or self.last_data or "dogscats"
 
+    @contextlib.contextmanager
+    def _lesson_kept(self, go_on: bool) -> Iterator[None]:
+        """Let `--continue` go on from the same lesson when this cell does not finish.
+
+        Not where this cell began with a learner of its own, and has put it in place of the other.
+        """
+        before = self.shell.user_ns.get("learn")
+        try:
+            yield
+        except BaseException:
+            if not go_on and self.shell.user_ns.get("learn") is not before:
+                self.last_lesson = None
+            raise
+
     def _lesson_before(self) -> Any:
         if self.last_lesson is None or self.last_lesson.learn is None:
             raise BadInput(
@@ -278,14 +301,9 @@ class FastMagics(Magics):
         return self.last_lesson
 
     def _written(
-        self, data: Any, cell: str | None, flags: Any, file: str | None, after: Any
+        self, data: Any, cell: str | None, flags: Any, file: str | None, others: Any
     ) -> Any:
         """Show or export a lesson instead of running it."""
-        if after is not None:
-            raise BadInput(
-                "--show and --export do not go with --continue.",
-                "What an earlier cell trained is not in this one: export them one by one.",
-            )
         from fastmagic.lesson.order import Order
         from fastmagic.lesson.train import export_lesson, show_lesson
 
@@ -293,7 +311,7 @@ class FastMagics(Magics):
         if file is not None:
             cache, names = self.cache or None, self.shell.user_ns
             return export_lesson(order, file, namespace=names, cache=cache, show=True)
-        self.shell.set_next_input(show_lesson(order))
+        self.shell.set_next_input(show_lesson(order, others))
         return None
 
     def _serve(self, magic: Any, line: str, call: Callable[[Any], Any]) -> Any:
@@ -302,13 +320,24 @@ class FastMagics(Magics):
             args = read_line(magic.parser, line)
             if args is None:
                 return None
-            result = call(args)
+            with self.once.serving():
+                result = call(args)
         except BaseException as error:
             if self.debug:
                 make_whole(error)
+            elif isinstance(error, SyntaxError) and hasattr(error, "_render_traceback_"):
+                raise _shown_short(error) from None
             raise
         self.once.shown(result)
         return result
+
+
+def _shown_short(error: Any) -> LessonError:
+    """Stand in for a SyntaxError, of which IPython shows the whole way however short it is made."""
+    lines = error._render_traceback_()
+    short = LessonError("\n".join(lines))
+    make_short(short, lines)
+    return short
 
 
 def read_line(parser: Any, line: str) -> Any:

@@ -19,7 +19,7 @@ import ast
 import contextlib
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fastmagic.completion import offer
@@ -69,6 +69,15 @@ class ShownOnce:
     def shown(self, value: Any) -> None:
         """Remember a value that a magic has just shown and is about to return."""
         self._shown.append(value)
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[None]:
+        """Let a magic work: code that it runs in turn, by `%time` say, is not the cell."""
+        before = self._ends_in_magic
+        try:
+            yield
+        finally:
+            self._ends_in_magic = before
 
     def visit(self, tree: ast.AST) -> ast.AST:
         """Look at a cell before it runs; give it back unchanged."""

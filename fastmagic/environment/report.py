@@ -131,9 +131,10 @@ def _most_telling(names: Sequence[str]) -> str:
     Examples
     --------
     >>> _most_telling(["anyio", "fastai", "joblib", "pandas", "pyyaml", "rich", "torch"])
-    'fastai, torch, anyio, joblib, pandas and 2 more'
+    'torch, fastai, anyio, joblib, pandas and 2 more'
     """
-    first = sorted(names, key=lambda name: name not in (*PINNED, *FAMILY))
+    ranks = {name: rank for rank, name in enumerate((*PINNED, *FAMILY))}
+    first = sorted(names, key=lambda name: ranks.get(name, len(ranks)))
     more = f" and {len(first) - NAMES} more" if len(first) > NAMES else ""
     return f"{', '.join(first[:NAMES])}{more}"
 

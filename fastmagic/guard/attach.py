@@ -34,6 +34,9 @@ from fastmagic.guard.watch import Watch
 DONE = object()
 """What stands for the end of a pass."""
 
+FIT = ("lr", "wd", "cbs", "reset_opt", "start_epoch")
+"""What fastai's `fit` takes after the number of epochs, in its order (2.8, `learner.py`)."""
+
 
 class Protected:
     """The overridden methods; mixed in front of the learner's own class while a cell runs."""
@@ -49,6 +52,8 @@ class Protected:
 
     def fit(self, n_epoch: int, *args: Any, **kwargs: Any) -> None:
         """Fit as fastai does; skip what an earlier process has done of it."""
+        kwargs = dict(**dict(zip(FIT, args, strict=False)), **kwargs)
+        args = args[len(FIT) :]
         session = self.watch.session
         if session.doing:  # lr_find, which is no stage
             try:
@@ -56,7 +61,7 @@ class Protected:
             finally:
                 _sweep(kwargs.get("cbs"))
             return
-        stage = Stage(len(session.stages) + 1, n_epoch, _layers(self))
+        stage = Stage(len(session.stages) + 1, int(n_epoch), _layers(self))
         session.stages.append(stage)
         saved = _go_on(self, stage, session, kwargs)
         if not stage.done:

@@ -16,6 +16,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterator
 from multiprocessing import context
+from numbers import Integral
 from typing import Any
 
 from fastai.torch_basics import Transform
@@ -41,7 +42,7 @@ class Positioned:
 
     def do_item(self, item: Any) -> Any:
         """Load one item as its position has it; one without a number as it comes."""
-        if self._at is None or not isinstance(item, int):
+        if self._at is None or not isinstance(item, Integral):  # numpy's numbers too
             return super().do_item(item)  # type: ignore[misc]
         seed, position = self._at
         with positions.at_item(seed, *position, "item", item):
@@ -149,6 +150,7 @@ class Loaders:
             self._loaders.add(loader)
         loader._at = (seed, position)
         positions.set_order(loader, seed, *position)
+        positions.set_position(seed, "order", *position)  # a weighted loader draws by numpy
         pipeline = getattr(loader, "after_batch", None)
         steps = getattr(pipeline, "fs", None)
         if steps is not None and self._step not in list(steps):

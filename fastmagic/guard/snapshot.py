@@ -43,7 +43,7 @@ def undone(learner: Any) -> Iterator[None]:
     import torch
 
     model, optimizer = learner.model, learner.opt
-    weights = {name: _aside(tensor) for name, tensor in model.state_dict().items()}
+    weights = {name: _aside(tensor) for name, tensor in _tensors(model)}
     steps = _copied(optimizer.state_dict()) if optimizer is not None else None
     grads = [(p, p.requires_grad, _aside(p.grad)) for p in model.parameters()]
     modes = [(module, module.training) for module in model.modules()]
@@ -55,7 +55,7 @@ def undone(learner: Any) -> Iterator[None]:
         raise
     finally:
         with torch.no_grad():
-            for name, tensor in model.state_dict().items():
+            for name, tensor in _tensors(model):
                 tensor.copy_(weights[name])
         for parameter, trained, grad in grads:
             parameter.requires_grad_(trained)
@@ -68,6 +68,11 @@ def undone(learner: Any) -> Iterator[None]:
         learner._end_cleanup()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
+
+
+def _tensors(model: Any) -> list[tuple[str, Any]]:
+    """List weights and buffers; a module may add state of its own that is no tensor."""
+    return [(name, one) for name, one in model.state_dict().items() if hasattr(one, "detach")]
 
 
 def _put_back(optimizer: Any, steps: Any) -> None:

@@ -74,6 +74,20 @@ class Stage:
         return self.epochs[-1].accuracy if self.epochs else None
 
 
+def figure(value: Any) -> float | None:
+    """Give a loss or a metric as a number; None for what is none, such as a value for each class.
+
+    Examples
+    --------
+    >>> figure(1), figure(None), figure([0.2, 0.8])
+    (1.0, None, None)
+    """
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):  # as numpy and torch say it
+        return None
+
+
 def to_plain(stage: Stage) -> dict[str, Any]:
     """Give a stage as data for JSON."""
     return {

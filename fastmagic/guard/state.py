@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmagic.guard import files
-from fastmagic.guard.stages import Stage, from_plain, to_plain
+from fastmagic.guard.stages import Stage, figure, from_plain, to_plain
 
 PLAIN = (bool, int, float, str, type(None))
 
@@ -30,6 +30,7 @@ def weights_sha256(state: Mapping[str, Any]) -> str:
     dtype's name (`float32`), the shape as decimal numbers joined by `x`, each followed by a zero
     byte, and then the values in row-major order, little-endian. Two networks have the same digest
     if and only if names, types, shapes and bits are equal, wherever and however they were stored.
+    What is no tensor (a module's `get_extra_state`) is left out.
 
     Parameters
     ----------
@@ -42,8 +43,10 @@ def weights_sha256(state: Mapping[str, Any]) -> str:
     >>> weights_sha256({"bias": torch.zeros(2)})[:8]
     'cee94ea0'
     """
+    import torch
+
     digest = hashlib.sha256()
-    for name in sorted(state):
+    for name in sorted(name for name, value in state.items() if isinstance(value, torch.Tensor)):
         tensor = state[name].detach().cpu().contiguous()
         shape = "x".join(str(n) for n in tensor.shape)
         kind = str(tensor.dtype).removeprefix("torch.")
@@ -82,7 +85,7 @@ def take(learner: Any, stage: Stage, step: int, seconds: float) -> dict[str, Any
         "lrs": [float(v) for v in recorder.lrs],
         "losses": [float(v) for v in recorder.losses],
         "iters": [int(v) for v in recorder.iters],
-        "values": [[None if v is None else float(v) for v in row] for row in recorder.values],
+        "values": [[figure(v) for v in row] for row in recorder.values],
         "names": [str(name) for name in recorder.metric_names],
     }
     progress = {
@@ -128,8 +131,8 @@ def read(folder: Path, name: str, device: Any) -> tuple[dict[str, Any] | None, l
 
 def fits(learner: Any, content: Mapping[str, Any]) -> bool:
     """Say whether a state is of this network: names, shapes, and the optimizer's groups."""
-    own = {name: tuple(tensor.shape) for name, tensor in learner.model.state_dict().items()}
-    saved = {name: tuple(tensor.shape) for name, tensor in content["model"].items()}
+    own = {k: tuple(getattr(v, "shape", ())) for k, v in learner.model.state_dict().items()}
+    saved = {k: tuple(getattr(v, "shape", ())) for k, v in content["model"].items()}
     groups = len(content["opt"].get("hypers", learner.opt.hypers))
     return own == saved and groups == len(learner.opt.hypers)
 

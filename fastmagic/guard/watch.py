@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastai.callback.core import Callback as FastaiCallback
+from fastai.callback.progress import ShowGraphCallback
 from fastcore.basics import noop
 
 from fastmagic.guard import state
 from fastmagic.guard.files import GENERATIONS
 from fastmagic.guard.session import REMEMBERED, Session, Told
-from fastmagic.guard.stages import Epoch, Stage
+from fastmagic.guard.stages import Epoch, Stage, figure
 
 
 class Watch(FastaiCallback):
@@ -100,6 +101,9 @@ class Watch(FastaiCallback):
         self.session.saving_seconds += time.perf_counter() - began
 
     def before_fit(self) -> None:
+        for callback in self.learn.cbs:
+            if isinstance(callback, ShowGraphCallback):  # it draws into the bar that is not here,
+                callback.run = False  # and the live view shows the curve; fastai sets it again
         self._logger, self.learn.logger = self.learn.logger, noop  # Recorder would print
 
     def before_epoch(self) -> None:
@@ -150,12 +154,14 @@ class Watch(FastaiCallback):
         stage = self.stage
         if stage is None:
             return
-        values = [None if v is None else float(v) for v in self.recorder.final_record or []]
+        values = [figure(v) for v in self.recorder.final_record or []]
         names = [str(n) for n in self.recorder.metric_names[1:] if n != "time"]
         seconds = time.perf_counter() - self._since
         epoch = Epoch(self.epoch, dict(zip(names, values, strict=False)), self._accuracy, seconds)
         stage.epochs.append(epoch)
         self._trained = 0
+        if not values:  # skipped, by `start_epoch` or a callback of the person's
+            return
         self.session.view.row(
             ("fit", "epoch", *names, "seconds"),
             (stage.number, epoch.epoch, *(_short(v) for v in values), f"{seconds:.1f}"),

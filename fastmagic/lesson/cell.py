@@ -14,10 +14,14 @@ import ast
 import asyncio
 import hashlib
 import inspect
+import io
 import linecache
+import re
 import sysconfig
+import tokenize
 import traceback
 import types
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -100,13 +104,50 @@ def parse(
     shown = "\n" * (first_line - 1) + source
     lines = [line + "\n" for line in shown.splitlines()]
     linecache.cache[filename] = (len(shown), None, lines, filename)
-    text = transform(source) if transform else source
+    blank = re.match(r"(?:[ \t\f]*\r?\n)*", source)  # lines at the top, which IPython leaves out
+    begin = blank.end() if blank else 0
+    above = first_line - 1 + source[:begin].count("\n")
+    text = transform(source[begin:]) if transform else source[begin:]
     try:
-        tree = ast.parse("\n" * (first_line - 1) + text, filename)
+        tree = ast.parse("\n" * above + text, filename)
     except SyntaxError as error:
-        errors.make_short(error, [f"SyntaxError: {error.msg}", *_syntax_place(error, lines)])
+        _make_short(error, lines)
         raise
-    return Cell(source, filename, tree, source.rstrip().endswith(";"), first_line)
+    return Cell(source, filename, tree, _ends_quietly(source), first_line)
+
+
+def check(cell: Cell) -> None:
+    """Make sure that a body can be compiled: a `return` outside a function, say, can be parsed.
+
+    Raises
+    ------
+    SyntaxError
+        As `parse` raises it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are given when it runs
+            compiled(cell.tree, cell.filename)
+    except SyntaxError as error:
+        _make_short(error, linecache.getlines(cell.filename))
+        raise
+
+
+def _make_short(error: SyntaxError, lines: list[str]) -> None:
+    errors.make_short(error, [f"SyntaxError: {error.msg}", *_syntax_place(error, lines)])
+
+
+def _ends_quietly(source: str) -> bool:
+    """Say whether the last thing that is no comment is a semicolon."""
+    passed_over = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER}
+    passed_over |= {tokenize.INDENT, tokenize.DEDENT}
+    last = ""
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            last = last if token.type in passed_over else token.string
+    except (tokenize.TokenError, SyntaxError):  # IPython's own syntax
+        return source.rstrip().endswith(";")
+    return last == ";"
 
 
 def run(
@@ -223,20 +264,35 @@ def _syntax_place(error: SyntaxError, lines: list[str]) -> list[str]:
 
 
 def _short_traceback(error: BaseException) -> list[str]:
+    lines = _what_and_where(error)
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None:  # fastai may lose what happened: of `assert False` in a callback, say
+        first, *others = _what_and_where(before)
+        lines += [f"after {first}", *(line for line in others if line not in lines)]
+    lines.append("Next: mend the line and run the cell again. %config FastMagics.debug = True")
+    lines.append("shows the whole traceback.")
+    return lines
+
+
+def _what_and_where(error: BaseException) -> list[str]:
     frames = traceback.extract_tb(error.__traceback__)
     mine = [frame for frame in frames if _is_the_persons(frame.filename)]
     lines = [f"{type(error).__name__}: {error}"]
     for frame in mine:
-        place = "the cell" if frame.filename.startswith("<lesson cell") else frame.filename
         where = "" if frame.name == "<module>" else f", in {frame.name}"
-        lines.append(f"in {place}, line {frame.lineno}{where}:")
+        lines.append(f"in {_place(frame.filename)}, line {frame.lineno}{where}:")
         lines += _lines_around(linecache.getlines(frame.filename), frame.lineno or 0)
     if frames and frames[-1] not in mine:
         end = frames[-1]
         lines.append(f"raised by {'/'.join(Path(end.filename).parts[-2:])}, line {end.lineno}")
-    lines.append("Next: mend the line and run the cell again. %config FastMagics.debug = True")
-    lines.append("shows the whole traceback.")
     return lines
+
+
+def _place(filename: str) -> str:
+    """Say where a line stands: IPython calls its cells by names, or files, that mean nothing."""
+    if filename.startswith("<lesson cell"):
+        return "the cell"
+    return "an earlier cell" if re.search(r"<ipython-input|ipykernel_\d", filename) else filename
 
 
 def _is_the_persons(filename: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -313,7 +314,7 @@ def _side_of(run: TrainResult | str | Path, root: Path) -> Side:
     file = _find(run, root)
     try:
         return _side(json.loads(file.read_text(encoding="utf-8")), file.absolute().parent)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise LessonError(
             f"{file} cannot be read as a result ({type(error).__name__}: {error}).",
             "It is damaged, or of another version: run its cell again, or compare another run.",
@@ -358,21 +359,39 @@ def _side(plain: Mapping[str, Any], folder: Path) -> Side:
         data=str(plain["data"]),
         recipe=str(plain["recipe"]),
         device=str(plain["device"]),
-        seconds=float(plain["seconds"]),
+        seconds=_number(plain["seconds"], math.inf),
         arguments=dict(plain["arguments"]),
         versions=dict(plain["versions"]),
-        stages=tuple(from_plain(stage) for stage in plain["stages"]),
+        stages=tuple(_stage(stage) for stage in plain["stages"]),
         accuracy=_share(plain["accuracy"]),
         accuracy_tta=_share(plain["accuracy_tta"]),
-        pictures=judged.get("pictures") or plain.get("validation_pictures"),
+        pictures=_count(judged.get("pictures") or plain.get("validation_pictures")),
         incidents=tuple(_incident(one) for one in plain["incidents"]),
-        weights_sha256=plain["weights_sha256"],
+        weights_sha256=plain["weights_sha256"] and str(plain["weights_sha256"]),
         identity=str(plain.get("identity") or ""),
     )
 
 
 def _share(value: Any) -> float | None:
-    return None if value is None else float(value)
+    return None if value is None else _number(value, 1)
+
+
+def _number(value: Any, most: float) -> float:
+    number = float(value)
+    if not (math.isfinite(number) and 0 <= number <= most):
+        raise ValueError(f"{number:g} is out of range")
+    return number
+
+
+def _count(value: Any) -> int | None:
+    return int(_number(value, math.inf)) if value else None
+
+
+def _stage(plain: Mapping[str, Any]) -> Stage:
+    stage = from_plain(plain)
+    for epoch in stage.epochs:
+        _share(epoch.accuracy)
+    return stage
 
 
 def _incident(one: Mapping[str, str]) -> str:

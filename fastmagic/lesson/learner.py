@@ -301,10 +301,15 @@ def _load_body(learn: Any, arch: Any, file: Path) -> None:
         wanted = body.state_dict().keys()
         body.load_state_dict({k: v for k, v in network.state_dict().items() if k in wanted})
         return
-    network = arch(weights=None)
-    _load_exactly(network, weights, arch.__name__, file)
+    network = arch(weights=None) if of_torchvision(arch) else arch(pretrained=False)
+    _load_exactly(network, weights, getattr(arch, "__name__", "this --arch"), file)
     cut = model_meta.get(arch, {"cut": None})["cut"]
     learn.model[0].load_state_dict(create_body(network, 3, False, cut).state_dict())
+
+
+def of_torchvision(arch: Any) -> bool:
+    """Say whether a function that makes a network is torchvision's, and so takes `weights=`."""
+    return str(getattr(arch, "__module__", "")).startswith("torchvision.")
 
 
 def _read_weights(file: Path) -> dict[str, Any]:
@@ -327,6 +332,9 @@ def _read_weights(file: Path) -> dict[str, Any]:
 
 def _load_exactly(network: Any, weights: dict[str, Any], arch: str, file: Path) -> None:
     own = network.state_dict()
+    # Batch norms count their batches since torch 0.4.1; files from before have no such counts.
+    counts = {key: count for key, count in own.items() if key.endswith("num_batches_tracked")}
+    weights = {**counts, **weights}
     missing = sorted(own.keys() - weights.keys())
     unexpected = sorted(weights.keys() - own.keys())
     shapes = sorted(k for k in own.keys() & weights.keys() if own[k].shape != weights[k].shape)

@@ -85,6 +85,7 @@ class Order:
         )
         if self.own_body and self.code:
             cell = cells.parse(self.code, first_line=self.first_line, transform=self.transform)
+            cells.check(cell)
         else:
             cell = cells.parse(recipe_body(settings))
         return settings, cell

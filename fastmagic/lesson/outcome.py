@@ -102,9 +102,12 @@ def _judged(learn: Any, session: Any, digest: str | None) -> Judged | None:
     if told is None or told.digest != digest or not told.targets:
         return None
     import torch
+    from fastcore.foundation import L
 
     probabilities, targets = torch.cat(told.probabilities), torch.cat(told.targets)
-    files = [Path(item) for item in learn.dls.valid.items if isinstance(item, (str, Path))]
+    items = getattr(learn.dls.valid, "items", None)  # a table's rows, say, are no files
+    listed = isinstance(items, (list, tuple, L))
+    files = [Path(item) for item in items or () if isinstance(item, (str, Path))] if listed else []
     classes = tuple(str(name) for name in getattr(learn.dls, "vocab", ()))
     if len(files) != len(targets) or len(classes) != probabilities.shape[1]:
         return None  # a body with loaders of its own may have anything in them

@@ -174,7 +174,8 @@ def network(settings: Settings, device: Any, namespace: Mapping[str, Any]) -> tu
     file = platforms.expanded(settings.weights).absolute()
     if of_timm:
         return text + READ.format(file=str(file)) + TIMM.format(arch=arch), "import timm"
-    return text + READ.format(file=str(file)) + TORCHVISION.format(arch=arch), imported
+    bare = "weights=None" if learner.of_torchvision(found) else "pretrained=False"
+    return text + READ.format(file=str(file)) + TORCHVISION.format(arch=arch, bare=bare), imported
 
 
 READ = """
@@ -185,7 +186,7 @@ for key in ("state_dict", "model"):
 """
 
 TORCHVISION = """\
-network = {arch}(weights=None)
+network = {arch}({bare})
 network.load_state_dict(weights)
 cut = model_meta.get({arch}, {{"cut": None}})["cut"]
 learn.model[0].load_state_dict(create_body(network, 3, False, cut).state_dict())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fastmagic import platforms
 from fastmagic.errors import BadInput
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -119,6 +121,8 @@ def settle(
     if recipe == defaults.recipe:
         filled.update(epochs=defaults.epochs, lr=defaults.lr)
     filled.update(wanted)
+    if filled["weights"] not in ("imagenet", "none"):
+        filled["weights"] = str(platforms.expanded(filled["weights"]))
     settings = Settings(data=data, **filled)
     _check(settings)
     return settings
@@ -169,7 +173,7 @@ def normalization(words: str) -> Stats | None:
         return known[words]
     try:
         mean, deviation = (float(part) for part in words.split(","))
-        if deviation <= 0:
+        if not (math.isfinite(mean) and 0 < deviation < math.inf):
             raise ValueError
     except ValueError:
         raise BadInput(

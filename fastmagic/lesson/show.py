@@ -21,6 +21,7 @@ def cell_text(
     defaults: LessonDefaults,
     body: str,
     *,
+    others: Mapping[str, object] | None = None,
     env: Mapping[str, str] | None = None,
 ) -> str:
     """Write a lesson as the cell that does the same.
@@ -35,6 +36,8 @@ def cell_text(
         The catalogue's for its data set.
     body
         The recipe's text, with its epochs and rate in it.
+    others
+        Flags that are no settings, such as the run's name; None where one was not given.
     env
         Where `FASTMAGIC_WEIGHTS` may stand in for `--weights`.
 
@@ -57,6 +60,7 @@ def cell_text(
         overruled = name == "weights" and stand_in and stand_in != value
         if value != without.get(name) or overruled:
             words.append(_flag(name, value))
+    words += [_flag(name, value) for name, value in (others or {}).items() if value is not None]
     return f"%%train_lesson1 {_unexpanded(' '.join(words))}\n{body.rstrip()}\n"
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,7 @@ def train_lesson1(
     order = Order(data, code, flags, after, first_line, transform)
     settings, cell = order.read()
     seconds = _seconds(time_limit)
-    with progress.open_view(show, "Lesson 1") as view:
+    with _alone(), progress.open_view(show, "Lesson 1") as view:
         start.require_fastai()
         with _stoppable("Nothing was begun yet; run the same cell again."):
             path = get_data(
@@ -154,8 +155,15 @@ def train_lesson1(
         return result
 
 
-def show_lesson(order: Order) -> str:
+def show_lesson(order: Order, others: Mapping[str, object] | None = None) -> str:
     """Give the cell that runs this lesson, with its recipe's code in it, ready to edit.
+
+    Parameters
+    ----------
+    order
+        The lesson.
+    others
+        Further flags for the cell's first line, such as the run's name.
 
     Raises
     ------
@@ -167,7 +175,7 @@ def show_lesson(order: Order) -> str:
     if order.own_body:
         raise BadInput("This cell shows its code already.", "Leave --show out to run it.")
     settings, cell = order.read()
-    return cell_text(settings, order.defaults, cell.source)
+    return cell_text(settings, order.defaults, cell.source, others=others)
 
 
 def export_lesson(
@@ -307,6 +315,23 @@ def _tell_of_a_lost_gpu(session: Any) -> Callable[[str], None]:
         session.incident(words, "the monitor went on without it; %gpu_check says what to do")
 
     return tell
+
+
+_running = threading.Lock()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Refuse a lesson within a lesson's body: both would watch the same learners."""
+    if not _running.acquire(blocking=False):
+        raise BadInput(
+            "A lesson is running already, and cannot run another one.",
+            "Give it a cell of its own; --show puts a recipe's code into a cell.",
+        )
+    try:
+        yield
+    finally:
+        _running.release()
 
 
 @contextlib.contextmanager

@@ -176,3 +176,33 @@ def test_the_bodys_annotations_are_read_as_the_person_wrote_them():
     namespace: dict = {}
     run_here("def f(n: int): pass", namespace)
     assert namespace["f"].__annotations__ == {"n": int}
+
+
+def test_a_semicolon_counts_before_a_comment_and_not_in_one():
+    shown: list[object] = []
+    cell.run(cell.parse("6 * 7;  # quiet"), {}, shown.append)
+    assert shown == []
+    cell.run(cell.parse("6 * 7  # loud;"), {}, shown.append)
+    assert shown == [42]
+
+
+def test_blank_lines_at_the_top_count_though_ipython_leaves_them_out():
+    with pytest.raises(NameError) as caught:
+        cell.run(cell.parse("\n  \nlern", first_line=2, transform=str.lstrip), {})
+    assert "in the cell, line 4:" in lines_of(caught.value)
+
+
+def test_what_only_the_compiler_refuses_is_told_before_anything_runs():
+    with pytest.raises(SyntaxError) as caught:
+        cell.check(cell.parse("x = 1\nreturn x", first_line=2))
+    assert any("3 return x" in line for line in lines_of(caught.value))
+
+
+def test_an_error_that_hides_another_shows_the_persons_line_of_both():
+    body = "try:\n    assert False\nexcept AssertionError as error:\n    error.args[0]"
+    with pytest.raises(IndexError) as caught:
+        cell.run(cell.parse(body), {})
+    lines = lines_of(caught.value)
+    assert "-->    4     error.args[0]" in lines
+    assert "after AssertionError: " in lines
+    assert "-->    2     assert False" in lines

@@ -158,3 +158,21 @@ def test_the_comparison_is_data_that_json_takes(two):
     assert plain["difference"]["beyond_chance"] is False
     assert plain["settings"] == {"arch": ["resnet34", "resnet18"]}
     assert plain["a"]["stages"][1]["epochs_planned"] == 2
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"accuracy": 7},
+        {"accuracy": -0.1},
+        {"seconds": float("nan")},
+        {"judged": {"pictures": -3}},
+        {"judged": {"pictures": "many"}},
+    ],
+    ids=str,
+)
+def test_numbers_that_cannot_be_are_told_as_damage(two, changed):
+    file = two[0].folder / "result.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+    with pytest.raises(LessonError, match="cannot be read as a result"):
+        fastmagic.compare(two[0].folder, two[1])

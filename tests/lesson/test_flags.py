@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from fastmagic.errors import BadInput, LessonError, Stopped
+
 pytestmark = pytest.mark.train
 
 SMALL = "--arch squeezenet1_1 --weights none --size 32 --bs 16"
@@ -92,3 +94,62 @@ def test_await_and_ipythons_own_syntax_work_in_a_body(shell, cells):
         "%%train_lesson1 {data}\n".replace("{data}", "{data}") + body.replace("{path}", "{{path}}")
     ).raise_error()
     assert shell.user_ns["files"][0] == str(shell.user_ns["path"])
+
+
+STOPS = """
+from fastai.callback.core import Callback
+class Stop(Callback):
+    def before_batch(self):
+        if self.training and stop and self.epoch == 1:
+            raise KeyboardInterrupt
+"""
+
+
+def test_a_stopped_cell_that_went_on_with_another_goes_on_when_it_is_run_again(shell, cells):
+    shell.run_cell(STOPS + "stop = True")
+    cells("%%train_lesson1 {data}\nlearn.fit(1)").raise_error()
+    again = "%%train_lesson1 --continue\nlearn.fit(2, cbs=Stop())"
+    with pytest.raises(Stopped):
+        shell.run_cell(again).raise_error()
+    shell.run_cell("stop = False")
+    done = shell.run_cell(again)
+    done.raise_error()
+    assert [len(stage.epochs) for stage in done.result.stages] == [2]
+    assert done.result.stages[0].resumed
+
+
+def test_a_mistyped_cell_leaves_the_lesson_before_it_to_go_on_from(shell, cells):
+    cells("%%train_lesson1 {data}\nlearn.fit(1)").raise_error()
+    for wrong in ("{data} --lr 1\nlearn.fit(1)", "{data}\nlearn.fit(", "--continue\nlern.fit(1)"):
+        assert not cells(f"%%train_lesson1 {wrong}").success
+    shell.run_cell("%%train_lesson1 --continue\nlearn.fit(1)").raise_error()
+    assert not cells("%%train_lesson1 {data}\nlearn.fit(1)\nlern").success
+    with pytest.raises(BadInput, match="no finished lesson cell"):
+        shell.run_cell("%%train_lesson1 --continue\nlearn.fit(1)").raise_error()
+
+
+def test_a_syntax_error_is_shown_by_the_persons_line_alone(cells, capsys):
+    with pytest.raises(LessonError, match="SyntaxError"):
+        cells("%%train_lesson1 {data}\n\nlearn.fit(1").raise_error()
+    shown = capsys.readouterr().out
+    assert "-->    3 learn.fit(1" in shown and "fastmagic" not in shown
+
+
+def test_a_result_is_shown_once_though_the_body_ran_a_magic(cells, capsys):
+    cells("%%train_lesson1 {data}\n%time learn.fit(1)").raise_error()
+    assert capsys.readouterr().out.count("Finished: accuracy") == 1
+
+
+def test_a_lesson_within_a_lesson_is_refused(cells):
+    with pytest.raises(BadInput, match="running already"):
+        cells("%%train_lesson1 {data}\n%train_lesson1 {data} --recipe scratch").raise_error()
+    cells("%%train_lesson1 {data}\nlearn.fit(1)").raise_error()
+
+
+def test_shown_code_keeps_the_runs_name_and_limit(shell, cells):
+    put = []
+    shell.set_next_input = lambda text, replace=False: put.append(text)
+    cells("%train_lesson1 {data} --recipe scratch --name mine --time-limit 5 --show").raise_error()
+    assert put[0].splitlines()[0].endswith("--name mine --time-limit 5.0")
+    with pytest.raises(BadInput, match="does not go with --export"):
+        cells("%train_lesson1 {data} --show --export a.py").raise_error()

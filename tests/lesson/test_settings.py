@@ -90,3 +90,15 @@ def test_every_recipe_is_python_that_names_learn():
 def test_an_unknown_recipe_gets_the_nearest():
     with pytest.raises(BadInput, match="Did you mean 'classic'"):
         recipes.body("clasic")
+
+
+def test_the_home_folder_is_known_in_the_path_of_a_weights_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my.pth").touch()
+    assert settled({"weights": "~/my.pth"}).weights == str(tmp_path / "my.pth")
+
+
+@pytest.mark.parametrize("words", ["nan,1", "0.5,nan", "0.5,inf", "inf,1", "0.5,0"])
+def test_pixels_cannot_be_scaled_by_what_is_no_number(words):
+    with pytest.raises(BadInput, match="cannot be read"):
+        settled({"normalize": words})

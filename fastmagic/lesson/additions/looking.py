@@ -15,7 +15,7 @@ def show_rights_and_wrongs(learn: Any, n: int = 4) -> None:
     Some that it has right and some that it has wrong, by chance; for the first four classes those
     that it has most right and most wrong; and those that it is least certain of.
     """
-    predictions, targets = (np.asarray(values) for values in learn.get_preds())
+    predictions, targets = one_class_each(learn)
     rows = kinds_of_pictures(predictions, targets, list(learn.dls.vocab), n)
     heights = [3.4 if len(chosen) else 0.4 for _, chosen in rows]
     figure = plt.figure(figsize=(3 * n, sum(heights)), layout="constrained")
@@ -28,6 +28,14 @@ def show_rights_and_wrongs(learn: Any, n: int = 4) -> None:
         for axis, number in zip(axes, chosen, strict=False):
             title = in_words(predictions[number], targets[number], learn.dls.vocab)
             learn.dls.valid_ds[int(number)][0].show(ctx=axis, title=title)
+
+
+def one_class_each(learn: Any) -> Any:
+    """Give what the network says of the validation pictures, and what they are."""
+    predictions, targets = (np.asarray(values) for values in learn.get_preds())
+    if predictions.ndim != 2 or targets.ndim != 1 or targets.dtype.kind != "i":
+        raise ValueError("This needs a network that gives each picture one of several classes.")
+    return predictions, targets
 
 
 def kinds_of_pictures(predictions: Any, targets: Any, vocab: list[str], n: int) -> list[Any]:
@@ -54,7 +62,7 @@ def in_words(prediction: Any, target: Any, vocab: Any) -> str:
 
 def show_confusion(learn: Any) -> None:
     """Show how often each class of the validation pictures is taken for each class."""
-    predictions, targets = (np.asarray(values) for values in learn.get_preds())
+    predictions, targets = one_class_each(learn)
     names = [str(name) for name in learn.dls.vocab]
     counts: Any = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (targets, predictions.argmax(axis=1)), 1)

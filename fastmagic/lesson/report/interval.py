@@ -108,8 +108,11 @@ def grain(pictures: int) -> str:
     'On 400 pictures one picture is 0.25 points.'
     >>> grain(50_000)
     'On 50,000 pictures one picture is 0.002 points.'
+    >>> grain(1)
+    'On 1 picture one picture is 100 points.'
     """
-    return f"On {pictures:,} pictures one picture is {100 / pictures:.2g} points."
+    points = float(f"{100 / pictures:.2g}")
+    return f"On {pictures:,} picture{'s' * (pictures != 1)} one picture is {points:g} points."
 
 
 def against(share: float, pictures: int, reference: Band) -> str:
