@@ -67,6 +67,7 @@ class Protected:
             self.watch.stage = stage
             try:
                 super().fit(n_epoch, *args, **{**kwargs, "reset_opt": _reset(stage, kwargs)})  # type: ignore[misc]
+                self.watch.ended(stage)
             finally:
                 self.watch.stage = None
         session.left_fit(stage)
@@ -186,6 +187,7 @@ def _go_on(
         )
         return
     stage.epochs, stage.resumed = list(saved["stage"].epochs), True
+    stage.ended = saved["stage"].ended
     learner.watch.curves = curves = saved["curves"]
     session.curve.add(stage.number, curves["losses"], curves["lrs"])
     done, planned = len(stage.epochs), stage.epochs_planned
@@ -194,7 +196,7 @@ def _go_on(
         if stage.done
         else f"fit {stage.number}: goes on after epoch {done} of {planned}"
     )
-    if stage.accuracy is not None:
+    if stage.accuracy is not None and not stage.ended:  # callbacks may have changed it at the end
         digest = state.weights_sha256(learner.model.state_dict())
         session.validated[digest] = stage.accuracy
 

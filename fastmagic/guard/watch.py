@@ -24,6 +24,7 @@ class Watch(FastaiCallback):
     protect: Callable[[Any], None]  # makes a learner's class one of ours
     stage: Stage | None = None  # the one being fitted; None in lr_find, validate and predictions
     curves: Mapping[str, Any]  # of the epochs before a restart
+    _told = Told("", None)  # by the last validation
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (FastaiCallback, (), {"learn": self.learn})  # exported in the body: plain fastai
@@ -119,6 +120,17 @@ class Watch(FastaiCallback):
     def after_fit(self) -> None:
         self.learn.logger = self._logger
         self.session.view.clear_bar()
+
+    def ended(self, stage: Stage) -> None:
+        """Keep how a fit has ended, where that is not how its last epoch left it.
+
+        A callback may end it early (EarlyStoppingCallback), or load the best weights at its end
+        (SaveModelCallback).
+        """
+        now = state.weights_sha256(self.learn.model.state_dict())
+        if stage.epochs and (not stage.done or now != self._told.digest):
+            stage.ended = True
+            self._save(stage)
 
     def _place(self, loader: Any, at: tuple[object, ...]) -> None:
         type(self).place(loader, self.session.seed, *at)
