@@ -68,6 +68,7 @@ class Protected:
             self.watch.begin(stage, saved)
             try:
                 super().fit(n_epoch, *args, **{**kwargs, "reset_opt": _reset(saved, kwargs)})  # type: ignore[misc]
+                self.watch.ended(stage)
             except BaseException:
                 self.watch.save()  # where it stands, if that is between two steps
                 raise
@@ -248,6 +249,7 @@ def _go_on(
         return None
     state.put_back(learner, saved)
     stage.epochs, stage.resumed = list(saved["stage"].epochs), True
+    stage.ended = saved["stage"].ended
     _tell(learner, stage, saved, session)
     return saved
 
@@ -270,8 +272,7 @@ def _tell(learner: Any, stage: Stage, saved: dict[str, Any], session: Session) -
             "continued: equivalent, but not identical to the bit",
         )
     if stage.accuracy is not None:
-        digest = state.weights_sha256(learner.model.state_dict())
-        session.validated[digest] = stage.accuracy
+        session.validated[saved["validated"]] = stage.accuracy
 
 
 class Attached:

@@ -45,6 +45,8 @@ class Stage:
         The epochs that are done.
     resumed
         True where some or all of it was done before this process began.
+    ended
+        True where the fit has come to its end, perhaps with fewer epochs: a callback ended it.
     """
 
     number: int
@@ -52,6 +54,7 @@ class Stage:
     layers: str
     epochs: list[Epoch] = field(default_factory=list)
     resumed: bool = False
+    ended: bool = False
 
     @property
     def name(self) -> str:
@@ -60,8 +63,8 @@ class Stage:
 
     @property
     def done(self) -> bool:
-        """Whether every epoch is behind it."""
-        return len(self.epochs) >= self.epochs_planned
+        """Whether it has come to its end."""
+        return self.ended
 
     @property
     def seconds(self) -> float:
@@ -95,6 +98,7 @@ def to_plain(stage: Stage) -> dict[str, Any]:
         "layers": stage.layers,
         "epochs_planned": stage.epochs_planned,
         "resumed": stage.resumed,
+        "ended": stage.ended,
         "epochs": [
             {
                 "epoch": epoch.epoch,
@@ -126,4 +130,11 @@ def from_plain(data: Mapping[str, Any]) -> Stage:
         )
         for row in data["epochs"]
     ]
-    return Stage(data["stage"], data["epochs_planned"], data["layers"], epochs, data["resumed"])
+    return Stage(
+        data["stage"],
+        data["epochs_planned"],
+        data["layers"],
+        epochs,
+        data["resumed"],
+        data.get("ended", False),
+    )

@@ -66,7 +66,9 @@ def _little_endian_bytes(tensor: Any) -> bytes:
     return bytes(array.tobytes())
 
 
-def take(learner: Any, stage: Stage, step: int, seconds: float) -> dict[str, Any]:
+def take(
+    learner: Any, stage: Stage, step: int, seconds: float, validated: str = ""
+) -> dict[str, Any]:
     """Copy what is needed to go on with this fit from here.
 
     Parameters
@@ -79,6 +81,8 @@ def take(learner: Any, stage: Stage, step: int, seconds: float) -> dict[str, Any
         How many steps of the epoch after those are done.
     seconds
         How long these took.
+    validated
+        The digest of the weights that the last epoch was validated with.
     """
     recorder = learner.recorder
     curves = {
@@ -98,6 +102,7 @@ def take(learner: Any, stage: Stage, step: int, seconds: float) -> dict[str, Any
     accumulating = any(type(one).__name__ == "GradientAccumulation" for one in learner.cbs)
     return {
         "stage": json.dumps(to_plain(stage)),
+        "validated": validated,
         "curves": json.dumps(curves),
         "progress": json.dumps(progress),
         "made_on": json.dumps(made_on(learner)),

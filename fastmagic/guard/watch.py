@@ -28,6 +28,7 @@ class Watch(FastaiCallback):
     torn = False  # in the middle of a step
     step: Any = None  # the batch that is on its way
     steps = 0  # of this pass that are whole
+    _told = Told("", None)  # by the last validation
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (FastaiCallback, (), {"learn": self.learn})  # exported in the body: plain fastai
@@ -93,7 +94,7 @@ class Watch(FastaiCallback):
         self._saved_at = time.monotonic()
         spent = time.perf_counter() - self._since if self._trained else 0.0
         try:
-            content = state.take(self.learn, stage, self._trained, spent)
+            content = state.take(self.learn, stage, self._trained, spent, self._told.digest)
         except (AttributeError, RuntimeError, TypeError, ValueError) as error:
             self.session.cannot_save(error)
             return
@@ -172,6 +173,15 @@ class Watch(FastaiCallback):
     def after_fit(self) -> None:
         self.learn.logger = self._logger
         self.session.view.clear_bar()
+
+    def ended(self, stage: Stage) -> None:
+        """Keep how a fit has ended, which may not be how its last epoch left it.
+
+        A callback may end it early (EarlyStoppingCallback), or load the best weights at its end
+        (SaveModelCallback).
+        """
+        stage.ended = True
+        self.save()
 
     def _place(self, loader: Any, at: tuple[object, ...]) -> None:
         type(self).place(loader, self.session.seed, *at)

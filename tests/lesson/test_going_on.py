@@ -162,3 +162,35 @@ def test_the_class_is_the_class_folder_where_it_has_folders_of_its_own(small_fol
     )
     assert list(names["dls"].vocab) == ["cats", "dogs"]
     assert result.accuracy is not None
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        "SaveModelCallback(monitor='accuracy', comp=np.less)",
+        "EarlyStoppingCallback(monitor='accuracy', comp=np.less, min_delta=1)",
+    ],
+    ids=["the best weights", "an early end"],
+)
+def test_a_finished_fit_goes_on_with_what_its_callbacks_made_of_it(
+    small_folder, tmp_path, callback
+):
+    code = (
+        "import numpy as np\nfrom fastai.callback.tracker import *\n"
+        f"learn.fit(4, 5e-3, cbs={callback})\nlearn.fit(2, cbs=Stop())"
+    )
+
+    def run(folder, stop):
+        namespace = {"stop": stop}
+        exec(STOP, namespace)
+        return fastmagic.train_lesson1(
+            small_folder, code, runs_folder=folder, namespace=namespace, **SMALL
+        )
+
+    whole = run(tmp_path / "whole", False)
+    with pytest.raises(Stopped):
+        run(tmp_path / "stopped", True)
+    again = run(tmp_path / "stopped", False)
+    assert [len(s.epochs) for s in again.stages] == [len(s.epochs) for s in whole.stages]
+    assert again.weights_sha256 == whole.weights_sha256
+    assert again.accuracy == whole.accuracy
