@@ -68,7 +68,7 @@ def test_each_magic_leaves_one_output_that_is_the_result(kernel, small_folder):
         "%gpu_check --no-probe;",
         "x = %gpu_check --no-probe",
         f'%get_data "{small_folder}"',
-        "%%train_lesson1 " + LESSON.format(folder=small_folder),
+        "%%train_lesson1 --recipe modern " + LESSON.format(folder=small_folder),
     ):
         status, messages = kernel.run(code)
         assert status == "ok", messages
@@ -128,7 +128,7 @@ def test_the_stop_button_ends_a_lesson_and_the_same_cell_goes_on(kernel, small_f
 
     sent = kernel.send(cell)
     seen = ""
-    while "goes on after epoch" not in seen:
+    while "fit 1: goes on" not in seen:
         seen += str(kernel.client.get_iopub_msg(timeout=100)["content"])
     kernel.manager.interrupt_kernel()
     kernel.wait(sent)

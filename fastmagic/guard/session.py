@@ -122,7 +122,7 @@ class Session:
         self.at: Position = ("start",)
         self._batch: int | None = None
         self._passes = self._finds = 0
-        self._save_failed = self._told_of_optimizer = False
+        self._save_failed = self._told_of_optimizer = self._told_of_nan = False
 
     def incident(self, what: str, done: str, cost: str = "") -> None:
         """Record an incident where the run is now, and say it."""
@@ -203,6 +203,15 @@ class Session:
         """Set the generators for a step of the network."""
         positions.set_position(self.seed, *self.at, "step", number)
         self._batch = number + 1
+
+    def no_number(self) -> None:
+        """Record that the loss is no number any more; once is enough."""
+        if not self._told_of_nan:
+            self._told_of_nan = True
+            self.incident(
+                "the loss is no number any more: the rate was too high, or a picture is damaged",
+                "training goes on as it was asked to; begin anew with a lower --lr",
+            )
 
     def memory_in_optimizer(self) -> None:
         """Record that memory ran out while the weights were updated."""

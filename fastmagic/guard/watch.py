@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -161,6 +162,8 @@ class Watch(FastaiCallback):
         epoch = Epoch(self.epoch, dict(zip(names, values, strict=False)), self._accuracy, seconds)
         stage.epochs.append(epoch)
         self._trained = 0
+        if values and values[0] is not None and math.isnan(values[0]):
+            self.session.no_number()
         if not values:  # skipped, by `start_epoch` or a callback of the person's
             return
         self.session.view.row(

@@ -20,6 +20,9 @@ from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.settings import Settings
 from fastmagic.progress import View
 
+NEED_WEIGHTS = ("classic", "pets", "quick")
+"""The recipes that first train the head alone, on what a pretrained body sees."""
+
 WEIGHTS = {"imagenet": "ImageNet's weights", "none": "no weights, from scratch"}
 
 _ours: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -188,6 +191,11 @@ def _make(lesson: Lesson, run: runs.Run, device: Any) -> None:
     learn = namespace["learn"] = learner.make_learner(
         settings, dls, run.folder, chosen.name, namespace
     )
+    if settings.weights == "none" and settings.recipe in NEED_WEIGHTS:
+        lesson.view.note(
+            f"Recipe {settings.recipe} builds on a network that knows photographs already, and "
+            "this one starts from nothing: little can be learned. --recipe scratch is for that."
+        )
     if settings.freeze_bn:
         learn.keep_batch_norm()
     _ours.add(learn)

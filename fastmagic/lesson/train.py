@@ -20,7 +20,7 @@ from fastmagic.data.get import get_data
 from fastmagic.errors import BadInput, Stopped
 from fastmagic.gpu.monitor import Monitor
 from fastmagic.lesson import cell as cells
-from fastmagic.lesson import outcome, report, runs, start
+from fastmagic.lesson import figures, outcome, report, runs, start
 from fastmagic.lesson.order import Order
 from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.start import Lesson
@@ -265,7 +265,9 @@ def _run(
             positions.set_position(lesson.settings.seed, "start")
             device = start.fill_namespace(lesson, run, session, watching)
             positions.set_position(lesson.settings.seed, "body")
+            drawn = figures.Figures()
             cells.run(lesson.cell, lesson.namespace, display)
+            _say_where(drawn.keep(run.folder), lesson.view)
             lesson.view.clear_bar()
             _validate_if_needed(lesson, session)
         status = "finished"
@@ -287,6 +289,12 @@ def _run(
             "Run the same cell again: it goes on where it stopped.",
         ) from None
     return result
+
+
+def _say_where(pictures: list[Path], view: View) -> None:
+    if pictures:
+        names = ", ".join(file.name for file in pictures)
+        view.note(f"What the lesson has drawn is in {pictures[0].parent}: {names}.")
 
 
 def _why(stop: KeyboardInterrupt) -> str:

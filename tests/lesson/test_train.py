@@ -345,7 +345,10 @@ def test_a_killed_or_stopped_lesson_goes_on_to_the_very_same_weights(small_folde
         assert "Run the same cell again" in killed.stderr
     again = run("", "killed")
     assert again.stdout.split()[0] == whole.stdout.split()[0], again.stderr
-    assert again.stdout.split(maxsplit=1)[1].strip() == "[True, True]"
+    resumed = again.stdout.split(maxsplit=1)[1].strip()
+    assert resumed.startswith("[True, ")  # the second fit's first state may not be written yet
+    if kill == "SIGINT":
+        assert resumed == "[True, True]"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent as POSIX has them")

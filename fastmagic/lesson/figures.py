@@ -1,0 +1,55 @@
+"""What a body draws with matplotlib, kept where nothing else would show it.
+
+A notebook shows open figures below the cell by itself. A terminal and a log do not; there they are
+saved in the run's folder and closed.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from fastmagic import platforms
+
+
+class Figures:
+    """The figures that are open when a body begins, to know those that it draws.
+
+    Parameters
+    ----------
+    front
+        Where the cell runs: `notebook` keeps no figures; found by itself by default.
+
+    Examples
+    --------
+    >>> Figures("notebook").keep(Path("nowhere"))
+    []
+    """
+
+    def __init__(self, front: str | None = None) -> None:
+        self._front = front or platforms.where().front
+        self._before = set(_open())
+
+    def keep(self, folder: Path) -> list[Path]:
+        """Save what was drawn since as `figure-1.png` and so on, and close it; give the files."""
+        if self._front == "notebook":
+            return []
+        import matplotlib.pyplot as plt
+
+        files: list[Path] = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of glyphs that a font lacks
+            for number in sorted(set(_open()) - self._before):
+                file = folder / f"figure-{len(files) + 1}.png"
+                plt.figure(number).savefig(file, dpi=80, bbox_inches="tight")
+                plt.close(number)
+                files.append(file)
+        return files
+
+
+def _open() -> list[Any]:
+    """Give the numbers of pyplot's figures; it is not imported for that."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    return [] if pyplot is None else list(pyplot.get_fignums())
