@@ -358,7 +358,8 @@ def attached(session: Session, additions: type | None = None) -> Iterator[Attach
 
     Examples
     --------
-    >>>     >>> from fastmagic.progress import View
+    >>> from pathlib import Path
+    >>> from fastmagic.progress import View
     >>> before = list(defaults.callbacks)
     >>> with attached(Session(42, View(), Path("states"))) as watching:
     ...     pass  # learners that are made here are watched

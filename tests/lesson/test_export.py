@@ -50,7 +50,6 @@ class Blocked:
         if name.split(".")[0] == "fastmagic":
             raise ImportError("fastmagic is not installed here")
 sys.meta_path.insert(0, Blocked())
-sys.path[:] = [p for p in sys.path if not os.path.isdir(os.path.join(p, "fastmagic"))]
 warnings.simplefilter("ignore")
 found = {}
 for file in sys.argv[1:]:
