@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
+
+COLLECT_EVERY = 10
+_ended = 0
+
+
+def pytest_sessionstart():
+    """Let garbage be collected between tests only.
+
+    What is collected may warn, and pytest formats the traceback of that, for which Python 3.11
+    parses the line. In the middle of another `ast.parse` this ends in "AST constructor recursion
+    depth mismatch": its counter is shared (https://github.com/python/cpython/issues/106905).
+    """
+    gc.disable()
+
+
+def pytest_runtest_teardown():
+    """Collect, now and then."""
+    global _ended
+    _ended += 1
+    if _ended % COLLECT_EVERY == 0:
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)
