@@ -152,17 +152,18 @@ class Protected:
 
     def _do_one_batch(self) -> None:
         """Do one batch as fastai does, in parts where the whole does not fit in memory."""
-        step = Step(self, self.watch.session.splits)
-        self.watch.step = step
-        self.pred = step.forward()
-        self("after_pred")  # type: ignore[operator]
-        if len(self.yb):  # type: ignore[attr-defined]
-            self.loss_grad = self.loss_func(self.pred, *self.yb)  # type: ignore[attr-defined]
-            self.loss = self.loss_grad.clone()
-        self("after_loss")  # type: ignore[operator]
-        if self.training and len(self.yb):  # type: ignore[attr-defined]
-            self._do_grad_opt()  # type: ignore[attr-defined]
-        self.watch.step = None
+        self.watch.step = step = Step(self, self.watch.session.splits)
+        try:
+            self.pred = step.forward()
+            self("after_pred")  # type: ignore[operator]
+            if len(self.yb):  # type: ignore[attr-defined]
+                self.loss_grad = self.loss_func(self.pred, *self.yb)  # type: ignore[attr-defined]
+                self.loss = self.loss_grad.clone()
+            self("after_loss")  # type: ignore[operator]
+            if self.training and len(self.yb):  # type: ignore[attr-defined]
+                self._do_grad_opt()  # type: ignore[attr-defined]
+        finally:
+            self.watch.step = None  # it holds the batch's graph
 
     def _backward(self) -> None:
         self.watch.step.backward(self.loss_grad)

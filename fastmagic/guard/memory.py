@@ -28,6 +28,35 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+class Attempt:
+    """A block that may run out of memory: that alone is kept back, and what it held let go of.
+
+    Attributes
+    ----------
+    trouble
+        The error, where memory ran out; None where the block went well.
+
+    Examples
+    --------
+    >>> with Attempt() as tried:
+    ...     raise RuntimeError("CUDA error: out of memory")
+    >>> print(tried.trouble)
+    CUDA error: out of memory
+    """
+
+    trouble: Exception | None = None
+
+    def __enter__(self) -> Attempt:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, Exception) or not is_out_of_memory(error):
+            return False
+        let_go(error)
+        self.trouble = error
+        return True
+
+
 def let_go(error: BaseException) -> None:
     """Empty the frames that an error came through: they hold the tensors of the step."""
     import torch

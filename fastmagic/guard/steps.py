@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastmagic.errors import LessonError
-from fastmagic.guard.memory import is_out_of_memory, let_go
+from fastmagic.guard.memory import Attempt
 from fastmagic.guard.parts import (
     Averaged,
     WholeDropout,
@@ -114,16 +114,11 @@ class Step:
         before = _Before(self.learn)
         self.began = before.generators
         while True:
-            try:
+            with Attempt() as tried:
                 return self._whole() if parts == 1 else self._in_parts(parts)
-            except Exception as error:
-                self.out, self.leaves = None, []
-                if not is_out_of_memory(error):
-                    raise
-                let_go(error)
-                trouble = error
+            self.out, self.leaves = None, []
             before.put_back()
-            parts = self._more(parts, trouble)
+            parts = self._more(parts, tried.trouble)
 
     def backward(self, loss: Any) -> None:
         """Compute the gradient of the whole batch: from the loss to the features, and on."""
@@ -137,53 +132,39 @@ class Step:
         kept = _Grads(self.body)
         if self.out is not None:
             outs, self.out = self.out, None
-            try:
+            with Attempt() as tried:
                 torch.autograd.backward(outs, grads)
                 return
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                let_go(error)
-                trouble = error
             del outs
-            parts = self._more(1, trouble)
+            parts = self._more(1, tried.trouble)
         else:
             parts = self.splits.parts(self.key, self.pictures)
         self._back_in_parts(grads, kept, parts)
 
     def _to_features(self, loss: Any) -> None:
         kept = _Grads(self.learn.model)
-        try:
+        with Attempt() as tried:
             loss.backward(retain_graph=True)
             return
-        except Exception as error:
-            if not is_out_of_memory(error) or self.out is None:
-                raise
-            let_go(error)
-            trouble = error
+        if self.out is None and tried.trouble is not None:
+            raise tried.trouble
         kept.put_back()
         for leaf in self.leaves:
             leaf.grad = None
         self.out = None  # makes room: the body will be run again in parts
-        self._more(1, trouble)
+        self._more(1, tried.trouble)
         loss.backward()
 
     def _back_in_parts(self, grads: list[Any], kept: _Grads, parts: int) -> None:
         before = _Before(self.learn)
         while True:
-            try:
-                with _same_buffers(self.body):
-                    self._run_back(grads, parts)
+            with Attempt() as tried, _same_buffers(self.body):
+                self._run_back(grads, parts)
                 return
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                let_go(error)
-                trouble = error
             kept.put_back()
             before.put_back()
             self.generators = []
-            parts = self._more(parts, trouble)
+            parts = self._more(parts, tried.trouble)
 
     def _run_back(self, grads: list[Any], parts: int) -> None:
         import torch
@@ -256,7 +237,7 @@ class Step:
         with stands_for(self.body, features):
             return self.learn.model(*self.learn.xb)
 
-    def _more(self, parts: int, trouble: BaseException) -> int:
+    def _more(self, parts: int, trouble: Exception | None) -> int:
         norms = self.learn.training and _has_norms(self.body)
         try:
             return self.splits.halve(self.key, self.pictures, parts, norms=norms)
@@ -292,15 +273,14 @@ def careful_step(optimizer: Any, told: Callable[[], None] = lambda: None) -> Non
         tensors = {k: v.clone() for k, v in state.items() if hasattr(v, "clone")}
         for again in (True, False):
             now = dict(state)
-            try:
+            with Attempt() as tried:
                 for part in optimizer.cbs:
                     now = _update(now, part(p, **{**now, **hyper}))
                 optimizer.state[p] = now
+            if tried.trouble is None:
                 break
-            except Exception as error:
-                if not again or not is_out_of_memory(error):
-                    raise
-                let_go(error)
+            if not again:
+                raise tried.trouble
             p.data.copy_(weights)
             for name, value in tensors.items():
                 kept[name].copy_(value)
@@ -404,7 +384,7 @@ def _key(learn: Any) -> str:
     return f"{card} {network} {sizes} {precision} {'train' if learn.training else 'look'}"
 
 
-def _not_even_one(learn: Any, trouble: BaseException) -> tuple[str, str]:
+def _not_even_one(learn: Any, trouble: Exception | None) -> tuple[str, str]:
     """Say that one picture is too much, and what would fit, with numbers."""
     from fastmagic import faces
 

@@ -7,11 +7,11 @@ device is (fastai 2.8, `callback/fp16.py`).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastmagic.errors import BadInput, did_you_mean
+from fastmagic.gpu.estimate import NO_TENSOR_CORES
 
 if TYPE_CHECKING:
     import torch
@@ -24,9 +24,6 @@ CHOICES = ("auto", "fp32", "fp16", "bf16")
 TENSOR_CORES = (7, 0)
 BF16 = (8, 0)
 FP16_ARITHMETIC = (5, 3)
-
-NO_TENSOR_CORES = re.compile(r"GTX 16\d\d|MX[45]50|\bT(?:400|500|550|600|1000|1200|2000)\b")
-"""Turing cards without tensor cores, which answer 7.5 like the others; as in `gpu.estimate`."""
 
 
 @dataclass(frozen=True)

@@ -27,3 +27,4 @@ def test_a_damaged_file_is_as_none(tmp_path, text):
 def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path):
     (tmp_path / "cache").write_text("in the way")
     remembered.add(tmp_path / "cache" / "splits.json", "T4", 4)
+    assert remembered.read(tmp_path / "cache" / "splits.json") == {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastmagic import platforms
-from fastmagic.guard.memory import is_out_of_memory, let_go
+from fastmagic.guard.memory import Attempt
 from fastmagic.lesson.forecast.memory import (
     Cuda,
     Gauge,
@@ -243,15 +243,10 @@ def _fit(steps: Steps, batch: int, gauge: Gauge) -> Memory:
 
 def _goes_well(steps: Steps, pictures: int) -> bool:
     """Take two steps of the whole network: the optimizer has its memory from the first one on."""
-    try:
+    with Attempt() as tried:
         steps.time("whole", pictures)
         steps.time("whole", pictures)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        let_go(error)
-        return False
-    return True
+    return tried.trouble is None
 
 
 def _where(device: Any) -> str:
