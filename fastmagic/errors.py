@@ -105,6 +105,19 @@ def make_whole(error: BaseException) -> None:
         error.__dict__.pop("_render_traceback_", None)
 
 
+def first_line(error: object) -> str:
+    """Give the first line of what an error says; the name of its kind where it says nothing.
+
+    Examples
+    --------
+    >>> first_line(RuntimeError("CUDA out of memory.\\nTried to allocate 2 GiB."))
+    'CUDA out of memory.'
+    >>> first_line(AssertionError())
+    'AssertionError'
+    """
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Say which known names are near to a mistyped one; empty where none is.
 

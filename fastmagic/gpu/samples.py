@@ -11,13 +11,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from fastmagic import whole
 from fastmagic.gpu.sensors import Sample
 
 CELLS = 110_000  # of four bytes: 440 kB, however long the run and however many GPUs
@@ -235,12 +235,7 @@ class Samples:
             date = datetime.fromtimestamp(self._wall + wall).astimezone()
             cells = map(_cell, values)
             writer.writerow((f"{end:.2f}", date.isoformat(timespec="milliseconds"), *cells))
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        whole.write_text(path, text.getvalue())
 
     def restore(self, earlier: Sequence[Mapping[str, str]]) -> None:
         """Put the rows of an earlier process before all others; its figures do not count here.

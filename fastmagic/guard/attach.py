@@ -64,7 +64,7 @@ class Protected:
         stage = Stage(len(session.stages) + 1, int(n_epoch), _layers(self))
         session.stages.append(stage)
         saved = _go_on(self, stage, session, kwargs)
-        if not stage.done:
+        if not stage.ended:
             self.watch.begin(stage, saved)
             try:
                 super().fit(n_epoch, *args, **{**kwargs, "reset_opt": _reset(saved, kwargs)})  # type: ignore[misc]
@@ -263,11 +263,11 @@ def _tell(learner: Any, stage: Stage, saved: dict[str, Any], session: Session) -
     where = f"after epoch {done} of {planned}" if not step else f"in epoch {done + 1}, step {step}"
     session.view.note(
         f"fit {stage.number}: already trained, not trained again"
-        if stage.done
+        if stage.ended
         else f"fit {stage.number}: goes on {where}"
     )
     changed = state.changes(saved["made_on"], state.made_on(learner))
-    if changed and not stage.done:
+    if changed and not stage.ended:
         session.incident(
             f"the run was begun elsewhere ({changed})",
             "continued: equivalent, but not identical to the bit",

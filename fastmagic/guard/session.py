@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastmagic.errors import first_line
 from fastmagic.guard import files, positions, remembered
 from fastmagic.guard.incidents import Incident
 from fastmagic.guard.keeper import Keeper
@@ -104,7 +105,8 @@ class Session:
         self.save_every = save_every
         self.keeper = Keeper(states)
         self.stops = Stops()
-        self.splits = Splits(self._split, self._known_splits(remembered_in))
+        self._remembered_in = remembered_in
+        self.splits = Splits(self._split, self._known_splits())
         self.keep_norms = False  # the body's batch norms, also where it is unfrozen
         self.saving_seconds = 0.0  # that training waited for the copies of its states
         self.stages: list[Stage] = []
@@ -184,7 +186,7 @@ class Session:
         """Record that the state could not be saved."""
         if not self._save_failed:
             self._save_failed = True
-            why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            why = getattr(error, "strerror", None) or first_line(error)
             self.incident(
                 f"the state could not be saved ({why})",
                 "training goes on; if it is stopped now, it goes on from the state before",
@@ -222,13 +224,12 @@ class Session:
                 "the parameter was put back and updated again with the cache emptied",
             )
 
-    def _known_splits(self, file: Path | None) -> dict[str, int]:
+    def _known_splits(self) -> dict[str, int]:
         """Give what this run was begun with, or what is remembered of others."""
-        self._remembered_in = file
         own, _ = files.read(self.states, "splits")
         if isinstance(own, dict):
             return {str(key): int(most) for key, most in own.items()}
-        known = {} if file is None else remembered.read(file)
+        known = {} if self._remembered_in is None else remembered.read(self._remembered_in)
         if known:
             self.keeper.keep("splits", known, 1)
         return known

@@ -62,11 +62,6 @@ class Stage:
         return f"fit-{self.number:03d}"
 
     @property
-    def done(self) -> bool:
-        """Whether it has come to its end."""
-        return self.ended
-
-    @property
     def seconds(self) -> float:
         """Wall-clock seconds of its epochs, those before a restart included."""
         return sum(epoch.seconds for epoch in self.epochs)

@@ -52,18 +52,19 @@ def weights_sha256(state: Mapping[str, Any]) -> str:
         kind = str(tensor.dtype).removeprefix("torch.")
         for text in (name, kind, shape):
             digest.update(text.encode() + b"\0")
-        digest.update(_little_endian_bytes(tensor))
+        digest.update(_little_endian(tensor))
     return digest.hexdigest()
 
 
-def _little_endian_bytes(tensor: Any) -> bytes:
+def _little_endian(tensor: Any) -> Any:
+    """Give the bytes of a tensor's values; they are not copied where they lie so already."""
     import torch
 
     array = tensor.reshape(-1).view(torch.uint8).numpy()
     width = tensor.element_size()
     if sys.byteorder == "big" and width > 1:
-        array = array.reshape(-1, width)[:, ::-1]
-    return bytes(array.tobytes())
+        return array.reshape(-1, width)[:, ::-1].tobytes()
+    return array
 
 
 def take(

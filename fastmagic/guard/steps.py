@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastmagic.errors import LessonError
+from fastmagic.errors import LessonError, first_line
 from fastmagic.guard.memory import Attempt
 from fastmagic.guard.parts import (
     Averaged,
@@ -391,10 +391,9 @@ def _not_even_one(learn: Any, trouble: Exception | None) -> tuple[str, str]:
     tensor = tensors_of(learn.xb)[0] if tensors_of(learn.xb) else None
     side = int(tensor.shape[-1]) if tensor is not None and tensor.ndim == 4 else 0
     weights = sum(p.numel() * p.element_size() for p in learn.model.parameters())
-    first = (str(trouble).splitlines() or [type(trouble).__name__])[0]
-    of = f" of {side} pixels" if side else ""
+    why, of = first_line(trouble), f" of {side} pixels" if side else ""
     what = (
-        f"Not even one picture{of} fits in memory ({first}); the network's weights are "
+        f"Not even one picture{of} fits in memory ({why}); the network's weights are "
         f"{faces.size(weights)}, and training takes about four times that beside the pictures."
     )
     smaller = f"--size {side // 2} takes about a quarter of the pictures' part, " if side else ""

@@ -99,7 +99,7 @@ class Watch(FastaiCallback):
         except (AttributeError, RuntimeError, TypeError, ValueError) as error:
             self.session.cannot_save(error)
             return
-        self.session.keep(stage.name, content, 1 if stage.done else GENERATIONS)
+        self.session.keep(stage.name, content, 1 if stage.ended else GENERATIONS)
         self.session.saving_seconds += time.perf_counter() - began
 
     def before_fit(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from fastmagic import faces, platforms
 from fastmagic.errors import BadInput, LessonError, did_you_mean
 from fastmagic.faces import Face, Heading, Part, Shown, Text
+from fastmagic.guard.incidents import Incident
 from fastmagic.guard.stages import Stage, from_plain, to_plain
 from fastmagic.lesson.report import TrainResult, interval
 from fastmagic.lesson.report.tables import LAYERS
@@ -395,8 +396,7 @@ def _stage(plain: Mapping[str, Any]) -> Stage:
 
 
 def _incident(one: Mapping[str, str]) -> str:
-    tail = f" ({one['cost']})" if one.get("cost") else ""
-    return f"{one['when']}: {one['what']}; {one['done']}{tail}"
+    return str(Incident(one["when"], one["what"], one["done"], one.get("cost", "")))
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:

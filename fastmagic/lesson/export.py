@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastmagic import platforms
+from fastmagic import platforms, whole
 from fastmagic.data.survey.pictures import Layout
 from fastmagic.errors import BadInput, LessonError
 from fastmagic.lesson import additions, learner, plain
@@ -78,12 +78,9 @@ def write(
     check_body(cell)
     parts = list(_parts(settings, layout, cell, namespace, target.parent))
     text = _as_notebook(parts) if target.suffix == ".ipynb" else _as_script(parts)
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
+        whole.write_text(target, text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise LessonError(
             f"{target} cannot be written ({error.strerror or error}).",
             "Give --export a file in a folder that is yours and has room.",

@@ -15,7 +15,7 @@ from typing import Any
 
 from fastmagic import platforms
 from fastmagic.data.survey.pictures import Layout
-from fastmagic.errors import BadInput, LessonError, did_you_mean
+from fastmagic.errors import BadInput, LessonError, did_you_mean, first_line
 from fastmagic.lesson import precision
 from fastmagic.lesson.precision import Precision
 from fastmagic.lesson.settings import IMAGENET, Settings, Stats, normalization
@@ -98,7 +98,7 @@ def _trouble_of(device: Any) -> str:
         layer(torch.zeros(1, 3, 8, 8, device=device)).sum().backward()
         torch.cuda.synchronize(device)
     except RuntimeError as error:
-        return str(error).splitlines()[0]
+        return first_line(error)
     return ""
 
 
@@ -273,7 +273,7 @@ def make_learner(
                     "Try another --arch, such as resnet34.",
                 ) from error
             raise LessonError(
-                f"The ImageNet weights of {settings.arch} cannot be had ({_first_line(error)}).",
+                f"The ImageNet weights of {settings.arch} cannot be had ({first_line(error)}).",
                 THREE_WAYS,
             ) from error
     if settings.weights not in ("imagenet", "none"):
@@ -281,10 +281,6 @@ def make_learner(
         learn.freeze()
     precision.apply(learn, chosen)
     return learn
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _load_body(learn: Any, arch: Any, file: Path) -> None:
@@ -319,7 +315,7 @@ def _read_weights(file: Path) -> dict[str, Any]:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch errors alike mean: not a state dict
         raise LessonError(
-            f"{file} is not a state dict that can be read safely ({_first_line(error)}).",
+            f"{file} is not a state dict that can be read safely ({first_line(error)}).",
             "Save one with torch.save(model.state_dict(), FILE).",
         ) from error
     for key in ("state_dict", "model"):

@@ -36,7 +36,7 @@ def pictures(settings: Settings, layout: Layout, given: Mapping[str, Any]) -> st
         top = f"file.relative_to(path).parts[0] == {_valid_folder(layout)!r}"
         divide = f"valid = {{file for file in files if {top}}}\n"
     else:
-        divide = _label(layout) + SPLIT.format(seed=settings.seed, share=settings.valid_pct)
+        divide = SPLIT.format(label=_label(layout), seed=settings.seed, share=settings.valid_pct)
     found = _tried(head + divide + tail, given)
     valid, files = set(found["valid"]), set(found["files"])
     if (files - valid, files & valid) != (set(layout.train), set(layout.valid)):
@@ -44,7 +44,9 @@ def pictures(settings: Settings, layout: Layout, given: Mapping[str, Any]) -> st
     return head + divide + tail
 
 
-SPLIT = """
+SPLIT = """\
+label = {label}
+
 # For validation, {share:.0%} of each class: chosen by the seed, always the same.
 of_class = {{}}
 for file in files:
@@ -103,19 +105,19 @@ def _valid_folder(layout: Layout) -> str:
 
 
 def _label(layout: Layout) -> str:
-    """Write what tells the class of a picture, as `label`."""
+    """Write what tells the class of a picture."""
     if layout.label_pattern:
-        return f'label = using_attr(RegexLabeller({layout.label_pattern!r}), "name")\n'
+        return f'using_attr(RegexLabeller({layout.label_pattern!r}), "name")'
     if pattern := learner.layout_pattern(layout):
-        return f"label = RegexLabeller({pattern!r})\n"
-    return "label = parent_label\n"
+        return f"RegexLabeller({pattern!r})"
+    return "parent_label"
 
 
 def loaders(settings: Settings, layout: Layout, device: Any, namespace: Mapping[str, Any]) -> str:
     """Write the code that sets `dls`, after `pictures`."""
     workers = learner.choose_workers(settings, len(layout.train), device)
     mean, deviation = learner.statistics(settings, namespace)
-    label = "label" if layout.kind != BY_FOLDERS else _label(layout).partition(" = ")[2].strip()
+    label = "label" if layout.kind != BY_FOLDERS else _label(layout)
     start = FORK if workers else ""
     return f"""\
 {start}dls = DataBlock(
@@ -157,7 +159,7 @@ def network(settings: Settings, device: Any, namespace: Mapping[str, Any]) -> tu
         The person's, which may hold the architecture.
     """
     own = callable(namespace.get(settings.arch))
-    found = namespace[settings.arch] if own else learner.find_architecture(settings.arch)
+    found = learner.find_architecture(settings.arch, namespace)
     of_timm = isinstance(found, str)
     arch = repr(found) if of_timm else settings.arch
     imported = "" if own or of_timm else f"from torchvision.models import {arch}"

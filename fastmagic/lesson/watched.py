@@ -32,8 +32,8 @@ def additions() -> type:
                 session.doing = ""  # what is fitted inside is a stage
                 yield
                 head = weights_sha256(self.model.state_dict())
-            whole = weights_sha256(self.model.state_dict())
             if head in session.validated:
+                whole = weights_sha256(self.model.state_dict())
                 session.validated[whole] = session.validated[head]
                 if session.told is not None and session.told.digest == head:
                     session.told.digest = whole

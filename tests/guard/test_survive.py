@@ -35,6 +35,7 @@ def test_a_machine_that_shuts_down_finds_the_state_saved(small_folder, tmp_path)
             [sys.executable, "-c", LESSON, str(small_folder), str(runs)],
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},  # two wait for one another on busy cores
         )
 
     with lesson(tmp_path / "runs") as child:

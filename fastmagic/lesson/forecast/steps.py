@@ -183,8 +183,9 @@ class Steps:
     def _autocast(self) -> Any:
         import torch
 
-        mode = getattr(getattr(self._learn, "mixed_precision", None), "amp_mode", None)
-        half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(getattr(mode, "value", ""))
+        from fastmagic.lesson.additions.precomputed import half_precision_of
+
+        half = half_precision_of(self._learn)
         on = half is not None and self._device.type == "cuda"
         return torch.autocast("cuda", half) if on else contextlib.nullcontext()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastmagic import platforms
+from fastmagic.errors import first_line
 from fastmagic.guard.memory import Attempt
 from fastmagic.lesson.forecast.memory import (
     Cuda,
@@ -104,8 +105,7 @@ def measure(
             warnings.simplefilter("ignore")  # the fit itself will say them
             return _measured(learn, device, budget_s, gauge, clock), ""
     except Exception as error:  # whatever the person's network, loss or pictures raise
-        words = (str(error).splitlines() or [type(error).__name__])[0]
-        return None, f"no step could be tried beforehand ({words})"
+        return None, f"no step could be tried beforehand ({first_line(error)})"
 
 
 def _device(learn: Any) -> Any:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastmagic import faces
+from fastmagic import faces, whole
 from fastmagic.lesson.report.curves import Curves
 from fastmagic.lesson.report.tables import columns
 from fastmagic.lesson.runs import write_json
@@ -47,24 +45,10 @@ def write(result: TrainResult) -> tuple[str, ...]:
     finally:
         for name, make in others:
             try:
-                write_text(folder / name, make())
+                whole.write_text(folder / name, make(), errors="replace")
             except Exception as error:  # a picture, a name, the disk: none is worth the rest
                 trouble.append(f"{name} could not be written ({type(error).__name__}: {error}).")
     return tuple(trouble)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text whole or not at all, so that a kill leaves the old file or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8", errors="replace", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _csv(rows: Iterable[Iterable[object]]) -> str:

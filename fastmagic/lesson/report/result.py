@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastmagic import faces
 from fastmagic.faces import Code, Face, Heading, Part, Picture, Shown, Text
@@ -21,6 +20,9 @@ from fastmagic.lesson.report.curves import Curves
 from fastmagic.lesson.report.judged import Judged
 from fastmagic.lesson.report.plain import without_nan
 from fastmagic.lesson.report.tables import WHOLE, confusion_table, epochs_table, stages_table
+
+if TYPE_CHECKING:
+    from fastmagic.lesson.forecast.words import Forecast
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,7 @@ class TrainResult(Shown):
     identity
         The digest of what was asked for: of body, settings, pictures, and what was gone on from.
     forecast
-        What was said before the start; an object whose `sentences()` are plain lines, or None.
-        `to_dict()` has these lines, and the numbers of one that is a dataclass.
+        What was said before the start; None where nothing was. `to_dict()` has its sentences too.
     choices
         What was chosen for the person, and why: `precision`, say.
     chart
@@ -106,7 +107,7 @@ class TrainResult(Shown):
     reference: tuple[float, float] | None = None
     validation_pictures: int | None = None
     identity: str = ""
-    forecast: Any = field(default=None, compare=False)
+    forecast: Forecast | None = field(default=None, compare=False)
     choices: Mapping[str, str] = field(default_factory=dict)
     chart: bytes | None = field(default=None, repr=False, compare=False)
     learn: Any = field(default=None, repr=False, compare=False)
@@ -118,8 +119,8 @@ class TrainResult(Shown):
         plain["stages"] = [to_plain(stage) for stage in self.stages]
         plain["judged"] = None if self.judged is None else self.judged.to_dict()
         if self.forecast is not None:
-            numbers = plain["forecast"] if dataclasses.is_dataclass(self.forecast) else {}
-            plain["forecast"] = {"sentences": list(said_of(self.forecast)), **numbers}
+            sentences = list(self.forecast.sentences())
+            plain["forecast"] = {"sentences": sentences, **plain["forecast"]}
         return dict(without_nan(plain))
 
     @property
@@ -195,7 +196,7 @@ class TrainResult(Shown):
         lines = (
             []
             if self.forecast is None
-            else [f"Before the start: {words}" for words in said_of(self.forecast)]
+            else [f"Before the start: {words}" for words in self.forecast.sentences()]
         )
         lines += [] if self.loading is None else self.loading.sentences()
         if self.monitor is not None:
@@ -231,9 +232,3 @@ class TrainResult(Shown):
         took = faces.duration(self.seconds)
         done = {"finished": "Finished", "stopped": "Stopped", "failed": "Failed"}[self.status]
         return f"{done}: {reached}, in {took} on {self.device.upper()}."
-
-
-def said_of(forecast: Any) -> tuple[str, ...]:
-    """Give a forecast's sentences; its `sentences` may be a method, or the lines themselves."""
-    sentences = getattr(forecast, "sentences", ())
-    return tuple(sentences() if callable(sentences) else sentences)

@@ -13,15 +13,7 @@ from fastmagic.lesson.report.judged import Opinion
 
 COLUMNS = 3
 CELL = 160  # pixels, the width of a picture and of its caption
-SIDES = (
-    160,
-    144,
-    128,
-    112,
-    96,
-    80,
-    64,
-)  # pixels: smaller pictures where the file would be too large
+SIDES = range(160, 63, -16)  # pixels: smaller pictures where the file would be too large
 LIMIT = 100_000
 """Bytes of a sheet; a notebook that keeps its outputs stays small."""
 
