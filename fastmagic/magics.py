@@ -31,6 +31,9 @@ class FastMagics(Magics):
     runs = Unicode(
         "", help="The folder of the lesson's runs; empty for fastmagic-runs beside the notebook."
     ).tag(config=True)
+    copies = Unicode(
+        "", help="A folder in which runs are kept a second time; on Colab a mounted Drive's."
+    ).tag(config=True)
     cache = Unicode(
         "", help="A folder, say on a mounted Drive, that keeps the archives %get_data downloads."
     ).tag(config=True)
@@ -250,6 +253,7 @@ class FastMagics(Magics):
                     data,
                     cell,
                     runs_folder=runs,
+                    copies=self.copies or None,
                     time_limit=limit,
                     name=name,
                     fresh=fresh,

@@ -9,6 +9,7 @@ its own.
 from __future__ import annotations
 
 import configparser
+import contextlib
 import math
 import os
 import shutil
@@ -51,6 +52,12 @@ GPU_OFFERS: dict[str, str] = {
     "PyTorch no longer supports it.",
 }
 
+
+CONTENT = Path("/content")
+"""Colab's folder, in which a Drive is mounted: `drive.mount("/content/drive")`."""
+
+RUNS = "fastmagic-runs"
+"""What the folder of all runs is called."""
 
 WORKERS_MOST = 8
 """Processes that load pictures, at most, where the number is chosen and not asked for."""
@@ -163,7 +170,73 @@ def runs_folder(place: Platform) -> Path:
     """Say where runs of the lesson are kept: where the platform keeps files, else here."""
     kaggle = Path("/kaggle/working")
     root = kaggle if place.name == "kaggle" and kaggle.is_dir() else Path.cwd()
-    return root / "fastmagic-runs"
+    return root / RUNS
+
+
+def drive_folder(place: Platform, content: Path = CONTENT) -> Path | None:
+    """Give the Google Drive that is mounted on Colab, wherever the person mounted it.
+
+    Parameters
+    ----------
+    place
+        The platform; anywhere but on Colab there is none.
+    content
+        Colab's folder.
+
+    Examples
+    --------
+    >>> drive_folder(Platform("terminal", "terminal")) is None
+    True
+    """
+    if place.name != "colab":
+        return None
+    for mount in sorted(content.glob("*")):
+        with contextlib.suppress(OSError):  # a Drive that was disconnected
+            if (mount / "MyDrive").is_dir():
+                return mount / "MyDrive"
+    return None
+
+
+def run_folders(
+    place: Platform,
+    asked: str | Path | None = None,
+    copies: str | Path | None = None,
+    content: Path = CONTENT,
+) -> tuple[Path, Path | None]:
+    """Say where runs are kept, and where a copy of them.
+
+    Runs are written to the machine's own disk; a mounted Drive, which is slow and may be
+    disconnected, has the copy, also where it was asked for.
+
+    Parameters
+    ----------
+    place
+        The platform.
+    asked
+        The folder that was asked for runs; None for the platform's own.
+    copies
+        The folder that was asked for copies; None for a mounted Drive's, where there is one.
+    content
+        Colab's folder.
+
+    Returns
+    -------
+    runs, copies
+        `copies` is None where there are none.
+
+    Examples
+    --------
+    >>> place = Platform("script", "log")
+    >>> runs, copies = run_folders(place, "/tmp/runs", "/backed-up")
+    >>> runs.name, copies.name
+    ('runs', 'backed-up')
+    """
+    drive = drive_folder(place, content)
+    runs = (expanded(asked) if asked else runs_folder(place)).absolute()
+    copy = expanded(copies).absolute() if copies else drive and drive / RUNS
+    if drive and runs.is_relative_to(drive):
+        runs, copy = content / RUNS, runs
+    return runs, None if copy == runs else copy
 
 
 def usable_cores(root: Path = cgroup.ROOT) -> int:

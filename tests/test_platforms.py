@@ -116,3 +116,20 @@ def test_the_smaller_of_affinity_and_quota_counts(tmp_path, quota, all_cores):
         (tmp_path / name).write_text(text)
     cores = len(os.sched_getaffinity(0)) if all_cores else 1
     assert platforms.usable_cores(tmp_path) == cores
+
+
+def test_on_colab_a_mounted_drive_has_the_copy_and_never_the_run_itself(tmp_path, monkeypatch):
+    colab, home = platforms.Platform("colab", "notebook"), tmp_path / "content"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    own = home / "fastmagic-runs"
+    assert platforms.run_folders(colab, content=home) == (own, None)
+    drive = home / "gdrive" / "MyDrive"
+    drive.mkdir(parents=True)
+    assert platforms.run_folders(colab, content=home) == (own, drive / "fastmagic-runs")
+    assert platforms.run_folders(colab, drive / "mine", content=home) == (own, drive / "mine")
+    assert platforms.run_folders(colab, "x", "y", content=home) == (home / "x", home / "y")
+    monkeypatch.chdir(drive)
+    assert platforms.run_folders(colab, content=home) == (own, drive / "fastmagic-runs")
+    elsewhere = platforms.Platform("jupyter", "notebook")
+    assert platforms.run_folders(elsewhere, "x", "x", content=home) == (drive / "x", None)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import copyreg
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from fastai.callback.progress import ProgressCallback
@@ -24,7 +25,7 @@ from fastai.torch_core import default_device
 from fastcore.basics import noop
 from fastcore.foundation import L
 
-from fastmagic.guard import finds, loaders, snapshot, state
+from fastmagic.guard import files, finds, loaders, snapshot, state
 from fastmagic.guard.loaders import Loaders
 from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Stage
@@ -75,6 +76,15 @@ class Protected:
             finally:
                 self.watch.end()
         session.left_fit(stage)
+
+    def __call__(self, event_name: Any) -> None:
+        """Call an event as fastai does; the state after an epoch is what all callbacks left."""
+        if event_name != "after_epoch":
+            super().__call__(event_name)  # type: ignore[misc]
+            return
+        with self.watch.session.stops.held():
+            super().__call__(event_name)  # type: ignore[misc]
+            self.watch.save()
 
     def _do_fit(self) -> None:
         stage, saved = self.watch.stage, self.watch.saved
@@ -182,11 +192,11 @@ class Protected:
         """
         session = self.watch.session
         name = session.next_find()
-        found = finds.read(session.states, name)
+        found = finds.read(session.states, name, self)
         if found is None:
             with session.busy_with("finding a learning rate"), snapshot.undone(self):
                 suggested = super().lr_find(*args, **kwargs)  # type: ignore[misc]
-            session.keep(name, finds.take(self.recorder, suggested), 1)  # type: ignore[attr-defined]
+            session.keep(name, finds.take(self, suggested), 1)
             return suggested
         return finds.give_again(self.recorder, found, *args, **kwargs)  # type: ignore[attr-defined]
 
@@ -245,14 +255,24 @@ def _go_on(
     learner.model.to(_device(learner))
     if not state.fits(learner, saved):
         session.incident(
-            "the saved state is of another network", "this fit starts again from its beginning"
+            "the saved state is of another network: what makes it has changed since",
+            "this fit and all after it start again from their beginning",
         )
+        _forget_from(session.states, stage.number)
         return None
     state.put_back(learner, saved)
     stage.epochs, stage.resumed = list(saved["stage"].epochs), True
     stage.ended = saved["stage"].ended
     _tell(learner, stage, saved, session)
     return saved
+
+
+def _forget_from(states: Path, number: int) -> None:
+    """Drop what an earlier process left of this fit and of all that followed it."""
+    for name in files.names(states):
+        kind, _, rest = name.partition("-")
+        if kind in ("fit", "find") and int(rest.partition("-")[0]) >= number:
+            files.drop(states, name)
 
 
 def _tell(learner: Any, stage: Stage, saved: dict[str, Any], session: Session) -> None:

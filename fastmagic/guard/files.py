@@ -65,7 +65,7 @@ def write(folder: Path, name: str, content: Any, generations: int = GENERATIONS)
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
-    found = _generations(folder, name)
+    found = kept(folder, name)
     number = 1 + max((number for number, _, _ in found), default=0)
     partial = folder / f"{name}.partial"
     try:
@@ -107,7 +107,7 @@ def read(folder: Path, name: str, device: Any = "cpu") -> tuple[Any, list[str]]:
     import torch
 
     damaged: list[str] = []
-    for _, digest, file in _generations(folder, name):
+    for _, digest, file in kept(folder, name):
         try:
             if _digest_of(file) != digest:
                 raise ValueError("the content is not what the name says")
@@ -124,11 +124,87 @@ def names(folder: Path) -> list[str]:
 
 def drop(folder: Path, name: str) -> None:
     """Remove every generation of a state."""
-    for _, _, file in _generations(folder, name):
+    for _, _, file in kept(folder, name):
         file.unlink(missing_ok=True)
 
 
-def _generations(folder: Path, name: str) -> list[tuple[int, str, Path]]:
+def bring(source: Path, target: Path) -> list[str]:
+    """Copy what is newer of one folder's states into another, each whole or not at all.
+
+    Parameters
+    ----------
+    source, target
+        The folders; `target` is made where it is missing.
+
+    Returns
+    -------
+    list of str
+        The names of the states that were copied.
+
+    Raises
+    ------
+    OSError
+        Where `target` is full or cannot be written; what was there is as it was.
+    """
+    brought = []
+    for name in names(source):
+        have = kept(target, name)
+        newest = have[0][0] if have else 0
+        for number, digest, file in kept(source, name):
+            if number <= newest:
+                break
+            if copy(file, target / file.name, digest):
+                for _, _, old in have[GENERATIONS - 1 :]:
+                    old.unlink(missing_ok=True)
+                brought.append(name)
+                break
+    return brought
+
+
+def copy(source: Path, target: Path, digest: str | None = None) -> bool:
+    """Copy a file, whole or not at all.
+
+    Parameters
+    ----------
+    source, target
+        The file, and what it becomes.
+    digest
+        The sha256 that its content must have; None for any.
+
+    Returns
+    -------
+    bool
+        False where the source cannot be read or is not what the digest says.
+
+    Raises
+    ------
+    OSError
+        Where the target cannot be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        stream = source.open("rb")
+    except OSError:  # the training has dropped it meanwhile
+        return False
+    found = hashlib.sha256()
+    try:
+        with stream, partial.open("wb") as file:
+            while chunk := stream.read(1 << 20):
+                found.update(chunk)
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        if digest in (None, found.hexdigest()):
+            partial.replace(target)
+            return True
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return False
+
+
+def kept(folder: Path, name: str) -> list[tuple[int, str, Path]]:
     """List number, hash and path of each generation, the newest first."""
     found = [
         (int(match["number"]), match["digest"], folder / match.string)

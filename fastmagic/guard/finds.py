@@ -10,21 +10,29 @@ from typing import Any
 from fastmagic.guard import files
 
 
-def take(recorder: Any, suggested: Any) -> dict[str, str]:
-    """Give what there is to keep: the suggestions by name, and the curve."""
+def take(learner: Any, suggested: Any) -> dict[str, str]:
+    """Give what there is to keep: the suggestions by name, the curve, and of which network."""
+    recorder = learner.recorder
     named = None if suggested is None else {k: float(v) for k, v in suggested._asdict().items()}
     curve = {name: [float(v) for v in getattr(recorder, name)] for name in ("lrs", "losses")}
     values = [[None if v is None else float(v) for v in row] for row in recorder.values]
-    return {"found": json.dumps({"suggested": named, "values": values, **curve})}
+    found = {"suggested": named, "values": values, "network": _network(learner), **curve}
+    return {"found": json.dumps(found)}
 
 
-def read(folder: Path, name: str) -> dict[str, Any] | None:
-    """Read what was kept under a name; None where nothing usable was."""
+def read(folder: Path, name: str, learner: Any) -> dict[str, Any] | None:
+    """Read what was kept under a name; None where nothing was, or of another network."""
     content, _ = files.read(folder, name)
     try:
-        return None if content is None else dict(json.loads(content["found"]))
+        found = None if content is None else dict(json.loads(content["found"]))
     except (KeyError, TypeError, ValueError):
         return None
+    return found if found and found.get("network") == _network(learner) else None
+
+
+def _network(learner: Any) -> list[list[Any]]:
+    """Give the names and shapes of all weights."""
+    return [[name, list(value.shape)] for name, value in learner.model.named_parameters()]
 
 
 def give_again(

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastmagic.errors import first_line
 from fastmagic.guard import files, positions, remembered
+from fastmagic.guard.copies import Copies
 from fastmagic.guard.incidents import Incident
 from fastmagic.guard.keeper import Keeper
 from fastmagic.guard.positions import Position
@@ -85,6 +86,8 @@ class Session:
         Seconds after which the state is saved within an epoch.
     remembered_in
         The file that remembers from run to run how many pictures fit at once; None for none.
+    copy
+        The folder in which the states are kept a second time; None for none.
     clock
         Seconds that only grow.
     """
@@ -97,6 +100,7 @@ class Session:
         seconds: float | None = None,
         save_every: float = 60,
         remembered_in: Path | None = None,
+        copy: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.seed = seed
@@ -104,6 +108,7 @@ class Session:
         self.states = states
         self.save_every = save_every
         self.keeper = Keeper(states)
+        self.copies = Copies(states, copy, self.keeper)
         self.stops = Stops()
         self._remembered_in = remembered_in
         self.splits = Splits(self._split, self._known_splits())
@@ -124,7 +129,7 @@ class Session:
         self.at: Position = ("start",)
         self._batch: int | None = None
         self._passes = self._finds = 0
-        self._save_failed = self._told_of_optimizer = self._told_of_nan = False
+        self._told: set[str] = set()  # what is said once
 
     def incident(self, what: str, done: str, cost: str = "") -> None:
         """Record an incident where the run is now, and say it."""
@@ -181,16 +186,25 @@ class Session:
         trouble = self.keeper.trouble()
         if trouble is not None:
             self.cannot_save(trouble)
+        trouble = self.copies.trouble()
+        if trouble is not None:
+            self._once(
+                f"the state could not be copied to {self.copies.copy} ({_why(trouble)})",
+                "training goes on; this machine's own state is whole",
+            )
 
     def cannot_save(self, error: Exception) -> None:
         """Record that the state could not be saved."""
-        if not self._save_failed:
-            self._save_failed = True
-            why = getattr(error, "strerror", None) or first_line(error)
-            self.incident(
-                f"the state could not be saved ({why})",
-                "training goes on; if it is stopped now, it goes on from the state before",
-            )
+        self._once(
+            f"the state could not be saved ({_why(error)})",
+            "training goes on; if it is stopped now, it goes on from the state before",
+        )
+
+    def _once(self, what: str, done: str) -> None:
+        """Record an incident that may come again and again, the first time."""
+        if done not in self._told:
+            self._told.add(done)
+            self.incident(what, done)
 
     def before_transforms(self) -> None:
         """Set the generators for the transforms of the next batch of a pass.
@@ -208,21 +222,17 @@ class Session:
 
     def no_number(self) -> None:
         """Record that the loss is no number any more; once is enough."""
-        if not self._told_of_nan:
-            self._told_of_nan = True
-            self.incident(
-                "the loss is no number any more: the rate was too high, or a picture is damaged",
-                "training goes on as it was asked to; begin anew with a lower --lr",
-            )
+        self._once(
+            "the loss is no number any more: the rate was too high, or a picture is damaged",
+            "training goes on as it was asked to; begin anew with a lower --lr",
+        )
 
     def memory_in_optimizer(self) -> None:
         """Record that memory ran out while the weights were updated."""
-        if not self._told_of_optimizer:
-            self._told_of_optimizer = True
-            self.incident(
-                "memory ran out while the weights were updated",
-                "the parameter was put back and updated again with the cache emptied",
-            )
+        self._once(
+            "memory ran out while the weights were updated",
+            "the parameter was put back and updated again with the cache emptied",
+        )
 
     def _known_splits(self) -> dict[str, int]:
         """Give what this run was begun with, or what is remembered of others."""
@@ -256,3 +266,7 @@ class Session:
         """
         if self._ends is not None and self._clock() > self._ends:
             raise TimeIsUp
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or first_line(error)

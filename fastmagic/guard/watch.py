@@ -171,7 +171,6 @@ class Watch(FastaiCallback):
             (stage.number, epoch.epoch, *(_short(v) for v in values), f"{seconds:.1f}"),
             "epochs",
         )
-        self.save()
 
     def after_fit(self) -> None:
         self.learn.logger = self._logger

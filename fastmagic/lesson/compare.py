@@ -291,7 +291,7 @@ def compare(
     >>> import fastmagic
     >>> fastmagic.compare("dogscats-classic", "dogscats-modern")  # doctest: +SKIP
     """
-    root = platforms.runs_folder(platforms.where())
+    root, _ = platforms.run_folders(platforms.where())
     root = root if runs_folder is None else platforms.expanded(runs_folder)
     a, b = _side_of(run_a, root), _side_of(run_b, root)
     return Comparison(a, b, _same_pictures(run_a, run_b))

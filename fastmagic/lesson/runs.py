@@ -2,17 +2,19 @@
 
 Running the same cell again goes on with the run that it began; an edited cell, or one that
 finished, gets a folder of its own. `run.json` says which cell a folder belongs to and how it
-stands; a lock keeps two notebooks from working in one folder at once.
+stands; a lock keeps two notebooks from working in one folder at once. A run may have a copy
+elsewhere, on a mounted Google Drive say: where this machine has no such run, it goes on from there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,14 @@ from fastmagic import whole
 from fastmagic.errors import BadInput, LessonError
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+
+CHANGED = {
+    "body": "the cell's code",
+    "settings": "its settings",
+    "pictures": "the pictures",
+    "after": "the lesson that it goes on from",
+}
+"""The parts of a cell's identity, in a person's words."""
 
 
 @dataclass
@@ -37,6 +47,13 @@ class Run:
         Whether it holds the work of an earlier call that did not finish.
     note
         What the person should know about the name; empty where there is nothing to say.
+    about
+        What is written down of it beside its identity: `parts`, the digest of each thing that
+        decides which cell it is, and `values`, those of the notebook's that its body uses.
+    before
+        The same as it was when the run was begun, where it was resumed.
+    copy
+        The folder of its copy; None where there is none.
     """
 
     folder: Path
@@ -44,6 +61,9 @@ class Run:
     resumed: bool
     note: str
     lock: FileLock
+    about: dict[str, Any] = field(default_factory=dict)
+    before: dict[str, Any] = field(default_factory=dict)
+    copy: Path | None = None
 
     @property
     def states(self) -> Path:
@@ -52,9 +72,16 @@ class Run:
 
     def mark(self, status: str) -> None:
         """Write down how the run stands: `running`, `stopped`, `failed` or `finished`."""
-        write_json(self.folder / "run.json", {"identity": self.identity, "status": status})
+        told = {**self.about, "identity": self.identity, "status": status}
+        write_json(self.folder / "run.json", told)
         if status == "finished":
             shutil.rmtree(self.states, ignore_errors=True)
+        if self.copy is not None:
+            with contextlib.suppress(OSError):
+                self.copy.mkdir(parents=True, exist_ok=True)
+                write_json(self.copy / "run.json", told)
+                if status == "finished":
+                    shutil.rmtree(self.copy / "states", ignore_errors=True)
 
     def release(self) -> None:
         """Let others have the folder."""
@@ -82,6 +109,8 @@ def claim(
     name: str | None,
     stem: str,
     fresh: bool = False,
+    about: dict[str, Any] | None = None,
+    copies: Path | None = None,
     now: Callable[[], datetime] = datetime.now,
 ) -> Run:
     """Find the folder in which this cell goes on, or make a new one.
@@ -98,6 +127,10 @@ def claim(
         The data set's and the recipe's names.
     fresh
         True to begin anew, also where the same cell was stopped before.
+    about
+        What to write down beside the identity, see `Run`.
+    copies
+        The folder of the runs' copies; None where they have none.
     now
         The clock.
 
@@ -115,17 +148,53 @@ def claim(
         )
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        if not fresh:
-            for folder in _candidates(runs, name):
-                run = _try(folder, identity, go_on=True)
-                if run:
-                    return run
-        return _new(runs, identity, name, f"{stem}-{now():%Y%m%d-%H%M%S}")
+        run = None if fresh else _go_on(runs, identity, name, copies)
+        if run is None:
+            run = _new(runs, identity, name, f"{stem}-{now():%Y%m%d-%H%M%S}")
+            if not fresh:
+                run.note = run.note or _why_new(runs, about or {}, run.folder)
+        run.about = {**(about or {}), **({"values": run.before["values"]} if run.before else {})}
+        run.copy = None if copies is None else copies / run.folder.name
+        run.mark("running")
+        return run
     except OSError as error:
         raise LessonError(
             f"The run's folder cannot be made in {runs} ({error.strerror or error}).",
             "Give a folder that can be written: --runs FOLDER.",
         ) from error
+
+
+def _go_on(runs: Path, identity: str, name: str | None, copies: Path | None) -> Run | None:
+    """Claim the unfinished run of this cell: of this machine, or from the copy of another's."""
+    for folder in _candidates(runs, name):
+        run = _try(folder, identity, go_on=True)
+        if run:
+            return run
+    for copy in [] if copies is None else _candidates(copies, name):
+        if _unfinished(copy, identity) and not (runs / copy.name).exists():
+            run = _try(runs / copy.name, identity, go_on=False)
+            if run:
+                run.resumed, run.before = True, _about(_read_status(copy))
+                return run
+    return None
+
+
+def _why_new(runs: Path, about: dict[str, Any], own: Path) -> str:
+    """Say what has changed since a run that was not finished; empty where there is none."""
+    parts = about.get("parts", {})
+    for folder in _candidates(runs, None):
+        told = _read_status(folder) or {}
+        known = told.get("parts")
+        if folder == own or told.get("status") == "finished" or not isinstance(known, dict):
+            continue
+        changed = [CHANGED[key] for key in CHANGED if known.get(key) != parts.get(key)]
+        if changed and len(changed) < len(CHANGED) - 1:
+            return (
+                f"A new run begins, because {' and '.join(changed)} changed since {folder.name}, "
+                "which was not finished and stays where it is."
+            )
+        break
+    return ""
 
 
 def _new(runs: Path, identity: str, name: str | None, dated: str) -> Run:
@@ -160,20 +229,30 @@ def _try(folder: Path, identity: str, *, go_on: bool) -> Run | None:
     if taken and not (go_on and _unfinished(folder, identity)):
         lock.release()
         return None
-    run = Run(folder, identity, go_on, "", lock)
+    before = _about(_read_status(folder)) if go_on else {}
+    run = Run(folder, identity, go_on, "", lock, before=before)
     run.mark("running")
     return run
+
+
+def _about(told: dict[str, Any] | None) -> dict[str, Any]:
+    """Give what was written down of a run when it was begun."""
+    values = (told or {}).get("values")
+    return {"values": values if isinstance(values, dict) else {}}
 
 
 def _candidates(runs: Path, name: str | None) -> list[Path]:
     """List the folders in which this cell may have begun, the newest first."""
     pattern = re.compile(rf"{re.escape(name)}(-\d+)?" if name else ".*")
-    folders = [
-        folder
-        for folder in runs.iterdir()
-        if pattern.fullmatch(folder.name) and (folder / "run.json").is_file()
-    ]
-    return sorted(folders, key=lambda folder: (folder / "run.json").stat().st_mtime, reverse=True)
+    try:
+        folders = [
+            folder
+            for folder in runs.iterdir()
+            if pattern.fullmatch(folder.name) and (folder / "run.json").is_file()
+        ]
+        return sorted(folders, key=lambda one: (one / "run.json").stat().st_mtime, reverse=True)
+    except OSError:  # not there yet, or a Drive that is gone
+        return []
 
 
 def _unfinished(folder: Path, identity: str) -> bool:

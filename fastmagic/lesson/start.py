@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastmagic import platforms
+from fastmagic import faces, platforms
 from fastmagic.data.survey.pictures import Layout, lay_out
 from fastmagic.errors import LessonError
+from fastmagic.guard import files
+from fastmagic.guard.copies import EVERY
 from fastmagic.lesson import cell as cells
-from fastmagic.lesson import names, recipes, runs
+from fastmagic.lesson import names, recipes, runs, sameness
 from fastmagic.lesson.forecast.words import Forecast
 from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.settings import Settings
@@ -24,6 +26,11 @@ NEED_WEIGHTS = ("classic", "pets", "quick")
 """The recipes that first train the head alone, on what a pretrained body sees."""
 
 WEIGHTS = {"imagenet": "ImageNet's weights", "none": "no weights, from scratch"}
+
+NO_DRIVE = (
+    "No Google Drive is mounted: if this machine is taken away, the run is lost with it. To keep "
+    'it, run this first: from google.colab import drive; drive.mount("/content/drive")'
+)
 
 _ours: weakref.WeakSet[Any] = weakref.WeakSet()
 """The learners that lessons made in this process: these may be replaced without a word."""
@@ -115,34 +122,53 @@ def describe(layout: Layout) -> str:
     return f"Data: {counts}{left_out}, {classes} classes ({named}) in {layout.path}"
 
 
-def identity(lesson: Lesson) -> str:
-    """Give the digest that only the same lesson has: body, settings, pictures, what came before."""
-    layout = lesson.layout
-    pictures = [
-        (str(file.relative_to(layout.path)), file.stat().st_size)
-        for file in (*layout.train, *layout.valid)
-    ]
-    parts: dict[str, Any] = {
-        "body": lesson.cell.source,
-        "settings": lesson.settings.to_dict(),
-        "pictures": pictures,
-    }
-    if lesson.after is not None:
-        parts["after"] = lesson.after.identity
-    return runs.identity_of(parts)
-
-
-def claim(lesson: Lesson, name: str | None, folder: str | Path | None, *, fresh: bool) -> runs.Run:
+def claim(
+    lesson: Lesson,
+    name: str | None,
+    folder: str | Path | None,
+    *,
+    fresh: bool,
+    copies: str | Path | None = None,
+) -> runs.Run:
     """Find the folder in which this lesson goes on, or make a new one, and say so."""
-    settings = lesson.settings
-    root = platforms.expanded(folder) if folder else platforms.runs_folder(platforms.where())
-    stem = f"{Path(settings.data).stem or 'data'}-{settings.recipe}"
-    run = runs.claim(root.absolute(), identity(lesson), name=name, stem=stem, fresh=fresh)
+    settings, note = lesson.settings, lesson.view.note
+    place = platforms.where()
+    root, copied_to = platforms.run_folders(place, folder, copies)
+    same = sameness.parts(lesson)
+    run = runs.claim(
+        root,
+        runs.identity_of(same),
+        name=name,
+        stem=f"{Path(settings.data).stem or 'data'}-{settings.recipe}",
+        fresh=fresh,
+        about={"parts": same, "values": sameness.values(lesson)},
+        copies=copied_to,
+    )
     if run.note:
-        lesson.view.note(run.note)
+        note(run.note)
     if run.resumed:
-        lesson.view.note(f"Going on with {run.folder.name}, which was not finished.")
+        note(f"Going on with {run.folder.name}, which was not finished{_bring(run)}.")
+        for words in sameness.changes(run.before["values"], sameness.values(lesson)):
+            note(words)
+    if run.copy is not None:
+        note(
+            f"A copy of its state goes to {run.copy} every {faces.duration(EVERY)}: "
+            "where another machine has that folder, this cell goes on there."
+        )
+    elif place.name == "colab":
+        note(NO_DRIVE)
     return run
+
+
+def _bring(run: runs.Run) -> str:
+    """Take what is newer from the copy; give words on that."""
+    if run.copy is None:
+        return ""
+    try:
+        brought = files.bring(run.copy / "states", run.states)
+    except OSError:  # this disk is full: what follows says so
+        return ""
+    return f"; its newest state comes from {run.copy}" if brought else ""
 
 
 def fill_namespace(lesson: Lesson, run: runs.Run, session: Any, watching: Any) -> str:

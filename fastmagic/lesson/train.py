@@ -19,6 +19,7 @@ from fastmagic import progress
 from fastmagic.data.get import get_data
 from fastmagic.errors import BadInput, Stopped
 from fastmagic.gpu.monitor import Monitor
+from fastmagic.guard.copies import bring_results
 from fastmagic.lesson import cell as cells
 from fastmagic.lesson import figures, outcome, report, runs, start
 from fastmagic.lesson.order import Order
@@ -50,6 +51,7 @@ def train_lesson1(
     save_every: float = 60,
     name: str | None = None,
     runs_folder: str | Path | None = None,
+    copies: str | Path | None = None,
     fresh: bool = False,
     cache: str | Path | None = None,
     namespace: dict[str, Any] | None = None,
@@ -82,6 +84,9 @@ def train_lesson1(
         The run's name; the data set, recipe, date and time where there is none.
     runs_folder
         The folder that the run's folder is made in.
+    copies
+        A folder in which the state is kept a second time, with the report and the model in the end:
+        another machine that has it goes on from there. On Colab a mounted Drive's by default.
     fresh
         Begin anew, also where the same call was stopped before.
     cache
@@ -146,7 +151,7 @@ def train_lesson1(
             lesson = start.prepare(
                 settings, path, cell, {} if namespace is None else namespace, view, after
             )
-        run = start.claim(lesson, name, runs_folder, fresh=fresh)
+        run = start.claim(lesson, name, runs_folder, fresh=fresh, copies=copies)
         try:
             result = _run(lesson, run, started, (seconds, save_every), display)
         finally:
@@ -247,8 +252,9 @@ def _run(
     from fastmagic.guard.session import Session
     from fastmagic.lesson.watched import additions
 
+    copy = None if run.copy is None else run.copy / "states"
     session = Session(
-        lesson.settings.seed, lesson.view, run.states, *times, remembered.default_file()
+        lesson.settings.seed, lesson.view, run.states, *times, remembered.default_file(), copy
     )
     session.keep_norms = lesson.settings.freeze_bn
     monitor = Monitor(run.folder / "monitor.csv", tell=_tell_of_a_lost_gpu(session))
@@ -259,6 +265,7 @@ def _run(
         with (
             session.stops,
             monitor,
+            session.copies,
             positions.kept_apart(),
             attach.attached(session, additions()) as watching,
         ):
@@ -276,12 +283,14 @@ def _run(
         why = _why(stop)
         session.incident(why, "what was trained is kept")
     finally:
+        session.look_at_the_keeper()
         result = outcome.gather(
             lesson, run, session, monitor, status=status, device=device, started=started
         )
         for trouble in report.write(result):
             lesson.view.note(trouble)
         run.mark(status)
+        _copy_results(run, lesson.view)
     session.stops.pass_on()
     if status == "stopped":
         raise Stopped(
@@ -289,6 +298,16 @@ def _run(
             "Run the same cell again: it goes on where it stopped.",
         ) from None
     return result
+
+
+def _copy_results(run: runs.Run, view: View) -> None:
+    """Keep the report and the model where the copy of the run is."""
+    if run.copy is None:
+        return
+    try:
+        bring_results(run.folder, run.copy)
+    except OSError as error:
+        view.note(f"The report could not be copied to {run.copy} ({error.strerror or error}).")
 
 
 def _say_where(pictures: list[Path], view: View) -> None:

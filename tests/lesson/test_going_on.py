@@ -194,3 +194,71 @@ def test_a_finished_fit_goes_on_with_what_its_callbacks_made_of_it(
     assert [len(s.epochs) for s in again.stages] == [len(s.epochs) for s in whole.stages]
     assert again.weights_sha256 == whole.weights_sha256
     assert again.accuracy == whole.accuracy
+
+
+SUBCLASS = """
+class Stop(Callback):
+    def before_batch(self):
+        if halt and self.training and self.learn.watch.stage.number == 2 and self.iter == 1:
+            raise KeyboardInterrupt
+"""
+
+
+def test_a_network_that_another_cell_has_changed_begins_anew_and_says_so(small_folder, tmp_path):
+    body = """
+from fastai.vision.all import *
+net = make()
+mine = Learner(dls, net, metrics=accuracy, loss_func=CrossEntropyLossFlat())
+found = mine.lr_find(show_plot=False, num_it=6)
+mine.fit(1, 1e-3)
+mine.fit(1, 1e-3, cbs=Stop())
+"""
+    make = """
+from fastai.vision.all import *
+def make():
+    looks = nn.Conv2d(3, width, 3)
+    return nn.Sequential(looks, nn.AdaptiveAvgPool2d(1), Flatten(), nn.Linear(width, 2))
+"""
+
+    def run(folder, width, stop):
+        namespace = {"width": width, "halt": stop}
+        exec(make + SUBCLASS, namespace)
+        return fastmagic.train_lesson1(
+            small_folder, body, runs_folder=folder, namespace=namespace, **SMALL
+        )
+
+    with pytest.raises(Stopped):
+        run(tmp_path / "a", 4, True)
+    changed = run(tmp_path / "a", 6, False)
+    assert any("of another network" in one.what for one in changed.incidents)
+    assert changed.weights_sha256 == run(tmp_path / "b", 6, False).weights_sha256
+
+
+KEPT = """
+import numpy as np
+from fastai.callback.tracker import *
+early = EarlyStoppingCallback(monitor="valid_loss", comp=np.greater, patience=3)
+best = SaveModelCallback(monitor="valid_loss")
+slower = ReduceLROnPlateau(monitor="valid_loss", comp=np.greater, patience=1)
+learn.fit(6, 5e-3, cbs=[early, best, slower, Stop()])
+"""
+
+
+def test_callbacks_that_count_epochs_go_on_counting_where_they_were(small_folder, tmp_path):
+    stops = STOP.replace("self.epoch == 1", "self.epoch == at and self.iter == 1")
+
+    def run(folder, at):
+        namespace = {"stop": at is not None, "at": at}
+        exec(stops, namespace)
+        return fastmagic.train_lesson1(
+            small_folder, KEPT, runs_folder=folder, namespace=namespace, **SMALL
+        )
+
+    whole = run(tmp_path / "whole", None)
+    for at in (1, 2):
+        with pytest.raises(Stopped):
+            run(tmp_path / "stopped", at)
+    again = run(tmp_path / "stopped", None)
+    assert [len(s.epochs) for s in whole.stages] == [len(s.epochs) for s in again.stages]
+    assert 3 < len(whole.stages[0].epochs) < 6
+    assert again.weights_sha256 == whole.weights_sha256

@@ -126,3 +126,52 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         runs.write_json(target, {"a": float("nan")})
     assert json.loads(target.read_text()) == {"a": 1}
+
+
+def about(**parts):
+    known = {"body": "a", "settings": "b", "pictures": "c", "after": "d"}
+    return {"parts": {**known, **parts}, "values": {"n": "3"}}
+
+
+def stopped(folder, identity, **options):
+    run = runs.claim(folder, identity, name=None, stem="sample", **options)
+    run.mark("stopped")
+    run.release()
+    return run
+
+
+def test_a_new_run_says_what_has_changed_since_the_one_that_was_stopped(tmp_path):
+    first = stopped(tmp_path, "one", about=about())
+    edited = stopped(tmp_path, "two", about=about(body="A"))
+    assert edited.note.startswith("A new run begins, because the cell's code changed since")
+    assert first.folder.name in edited.note
+    other = stopped(tmp_path, "three", about=about(body="x", settings="y", pictures="z"))
+    assert not other.note  # another lesson altogether
+    assert not stopped(tmp_path, "four", about=about(body="B"), fresh=True).note
+
+
+def test_a_run_that_goes_on_knows_the_values_that_it_began_with(tmp_path):
+    stopped(tmp_path, "one", about=about())
+    now = {**about(), "values": {"n": "5"}}
+    again = stopped(tmp_path, "one", about=now)
+    assert again.resumed
+    assert again.before == {"values": {"n": "3"}}
+    assert stopped(tmp_path, "one", about=now).before == {"values": {"n": "3"}}
+
+
+def test_another_machine_goes_on_with_the_copy(tmp_path):
+    copies = tmp_path / "drive"
+    first = stopped(tmp_path / "a", "one", about=about(), copies=copies)
+    assert json.loads((copies / first.folder.name / "run.json").read_text())["status"] == "stopped"
+    again = stopped(tmp_path / "b", "one", about={**about(), "values": {}}, copies=copies)
+    assert again.resumed
+    assert again.folder == tmp_path / "b" / first.folder.name
+    assert again.before == {"values": {"n": "3"}}
+    assert not stopped(tmp_path / "c", "two", about=about(body="A"), copies=copies).resumed
+    again.mark("finished")
+    assert not stopped(tmp_path / "d", "one", about=about(), copies=copies).resumed
+
+
+def test_a_drive_that_is_gone_stops_nothing(tmp_path):
+    (tmp_path / "drive").write_text("no folder")
+    assert not stopped(tmp_path / "a", "one", about=about(), copies=tmp_path / "drive").resumed
