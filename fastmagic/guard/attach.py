@@ -25,7 +25,7 @@ from fastai.torch_core import default_device
 from fastcore.basics import noop
 from fastcore.foundation import L
 
-from fastmagic.guard import files, finds, loaders, snapshot, state
+from fastmagic.guard import files, finds, loaders, mending, snapshot, state
 from fastmagic.guard.loaders import Loaders
 from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Stage
@@ -43,6 +43,7 @@ class Protected:
     """The overridden methods; mixed in front of the learner's own class while a cell runs."""
 
     watch: Watch
+    dl: Any
     _plain: type
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -102,15 +103,16 @@ class Protected:
     def all_batches(self) -> None:
         """Run a loader's batches as fastai does, from where an earlier process has stopped.
 
-        A loading process that dies is done without: the pass goes on with fewer, at the same batch.
+        Where the loader fails for want of a process or of memory, or memory runs short, the pass is
+        entered again at the same batch, with what mends that.
         """
         watch, session = self.watch, self.watch.session
         watch.waits()
-        self.n_iter = len(self.dl)  # type: ignore[attr-defined]
+        self.n_iter = len(self.dl)
         try:
             step = watch.steps = watch.first_step()
             session.enter_at(step)
-            coming = loaders.batches(self.dl, step)  # type: ignore[attr-defined]
+            coming = loaders.batches(self.dl, step)
             while True:
                 try:
                     batch = next(coming, DONE)
@@ -118,25 +120,18 @@ class Protected:
                         break
                     self.one_batch(step, batch)
                     step += 1
-                except RuntimeError as error:
+                    if not mending.eased(session, self.dl):
+                        continue
+                except (RuntimeError, MemoryError) as error:
                     if watch.torn:
                         raise
-                    self._with_fewer_workers(error)
-                    step = watch.steps
-                    watch.place_again(self.dl)  # type: ignore[attr-defined]
-                    coming = loaders.batches(self.dl, step)  # type: ignore[attr-defined]
+                    mending.mended(session, self.dl, watch.steps, error)
+                step = watch.steps
+                watch.place_again(self.dl)
+                coming = loaders.batches(self.dl, step)
         finally:
             session.left_pass()
         watch.waited()
-
-    def _with_fewer_workers(self, error: RuntimeError) -> None:
-        left = loaders.fewer_workers(self.dl, error)  # type: ignore[attr-defined]
-        if left is None:
-            raise error
-        self.watch.session.incident(
-            "a process that loads pictures was killed, often for want of memory or /dev/shm",
-            f"{left} of them go on" if left else "the training process loads them itself",
-        )
 
     def one_batch(self, i: int, b: Any) -> None:
         """Run one batch as fastai does, and tell waiting for the loader from working.
@@ -165,11 +160,11 @@ class Protected:
         self.watch.step = step = Step(self, self.watch.session.splits)
         try:
             self.pred = step.forward()
-            self("after_pred")  # type: ignore[operator]
+            self("after_pred")
             if len(self.yb):  # type: ignore[attr-defined]
                 self.loss_grad = self.loss_func(self.pred, *self.yb)  # type: ignore[attr-defined]
                 self.loss = self.loss_grad.clone()
-            self("after_loss")  # type: ignore[operator]
+            self("after_loss")
             if self.training and len(self.yb):  # type: ignore[attr-defined]
                 self._do_grad_opt()  # type: ignore[attr-defined]
         finally:

@@ -10,6 +10,7 @@ iterator itself draws from torch's generator.
 
 from __future__ import annotations
 
+import contextlib
 import copyreg
 import itertools
 import re
@@ -20,12 +21,13 @@ from numbers import Integral
 from typing import Any
 
 from fastai.torch_basics import Transform
+from fastai.torch_core import to_device
 from fastcore.foundation import L
 
 from fastmagic.guard import positions
 from fastmagic.guard.positions import Position
 
-OURS = ("_at", "_skip")
+OURS = ("_at", "_skip", "_on_host")
 """Attributes that a loader has only while a cell runs."""
 
 DEAD_WORKER = re.compile(
@@ -39,6 +41,7 @@ class Positioned:
 
     _at: tuple[int, Position] | None = None
     _skip = 0  # batches that the next pass leaves out
+    _on_host = False  # its batches are transformed in the host's memory
 
     def do_item(self, item: Any) -> Any:
         """Load one item as its position has it; one without a number as it comes."""
@@ -82,25 +85,68 @@ def _positioned(plain: type) -> type:
 def batches(loader: Any, begin: int = 0) -> Iterator[Any]:
     """Give a loader's batches from the one with this number on, as a whole pass would give them."""
     by_numbers = isinstance(loader, Positioned) and "get_idxs" not in vars(loader)
-    if begin and by_numbers and getattr(loader, "indexed", False):
+    skips = begin and by_numbers and getattr(loader, "indexed", False)
+    if skips:
         loader._skip = begin
-        return iter(loader)
-    return itertools.islice(iter(loader), begin, None)
+    coming = _by_the_host(loader) if getattr(loader, "_on_host", False) else iter(loader)
+    return coming if skips else itertools.islice(coming, begin, None)
 
 
-def fewer_workers(loader: Any, error: RuntimeError) -> int | None:
-    """Let fewer processes load, where one of them has died.
+def _by_the_host(loader: Any) -> Iterator[Any]:
+    """Give a loader's batches, transformed in the host's memory, on the device."""
+    import torch
 
-    Returns
-    -------
-    int or None
-        How many are left, 0 for none; None where the error is another one.
-    """
+    device = loader.device
+    with _moved(loader.after_batch, torch.device("cpu")):
+        loader.device = torch.device("cpu")
+        try:
+            for batch in loader:
+                yield to_device(batch, device)
+        finally:
+            loader.device = device
+
+
+@contextlib.contextmanager
+def _moved(pipeline: Any, device: Any) -> Iterator[None]:
+    """Keep what transforms hold, such as the mean by which they normalize, on another device."""
+    import torch
+
+    held = [
+        (one, name, value)
+        for one in getattr(pipeline, "fs", ())
+        for name, value in vars(one).items()
+        if isinstance(value, torch.Tensor)
+    ]
+    for one, name, value in held:
+        setattr(one, name, value.to(device))
+    try:
+        yield
+    finally:
+        for one, name, value in held:
+            setattr(one, name, value)
+
+
+def transform_on_host(loader: Any) -> bool:
+    """Have batches transformed in the host's memory from now on; False where they are already."""
+    known = isinstance(loader, Positioned) and getattr(loader, "device", None) is not None
+    if not known or loader._on_host:
+        return False
+    loader._on_host = True
+    return True
+
+
+def fewer_workers(loader: Any) -> int | None:
+    """Let half as many processes load; None where none did, else how many are left."""
     fake = getattr(loader, "fake_l", None)
-    if fake is None or not fake.num_workers or not DEAD_WORKER.search(str(error)):
+    if fake is None or not fake.num_workers:
         return None
     fake.num_workers //= 2
     return int(fake.num_workers)
+
+
+def is_dead_worker(error: BaseException) -> bool:
+    """Say whether an error means that a loading process is gone."""
+    return isinstance(error, RuntimeError) and bool(DEAD_WORKER.search(str(error)))
 
 
 class BeforeBatch(Transform):

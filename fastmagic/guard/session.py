@@ -15,6 +15,7 @@ from fastmagic.guard.copies import Copies
 from fastmagic.guard.incidents import Incident
 from fastmagic.guard.keeper import Keeper
 from fastmagic.guard.positions import Position
+from fastmagic.guard.pressure import Pressure
 from fastmagic.guard.stages import Stage
 from fastmagic.guard.steps import Splits
 from fastmagic.guard.stops import Stops
@@ -110,6 +111,7 @@ class Session:
         self.keeper = Keeper(states)
         self.copies = Copies(states, copy, self.keeper)
         self.stops = Stops()
+        self.pressure = Pressure()
         self._remembered_in = remembered_in
         self.splits = Splits(self._split, self._known_splits())
         self.keep_norms = False  # the body's batch norms, also where it is unfrozen
@@ -127,6 +129,7 @@ class Session:
         self._clock = clock
         self._ends = None if seconds is None else clock() + seconds
         self.at: Position = ("start",)
+        self.tried_again_at: Position = ()  # the batch whose transforms ran out of memory last
         self._batch: int | None = None
         self._passes = self._finds = 0
         self._told: set[str] = set()  # what is said once
@@ -226,6 +229,16 @@ class Session:
             "the loss is no number any more: the rate was too high, or a picture is damaged",
             "training goes on as it was asked to; begin anew with a lower --lr",
         )
+
+    def memory_is_short(self, share: float, workers: int | None) -> None:
+        """Record that memory was given up, and how many processes load pictures from now on."""
+        what = f"{share:.0%} of the memory that is allowed here was in use"
+        done = "caches and unused memory were given back"
+        if workers is None:
+            self._once(what, done)
+        else:
+            loading = f"{workers} processes load" if workers != 1 else "1 process loads"
+            self.incident(what, f"{done}; {loading} pictures from now on")
 
     def memory_in_optimizer(self) -> None:
         """Record that memory ran out while the weights were updated."""

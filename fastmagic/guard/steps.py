@@ -94,7 +94,7 @@ class Step:
         self.splits = splits
         self.body = _body(learn.model)
         self.pictures = pictures_of(learn.xb)
-        self.key = _key(learn)
+        self.key = _key(learn, learn.model, learn.xb, learn.training)
         self.leaves: list[Any] = []
         self.out: Any = None  # of the whole body, with its graph
         self.began: Any = None  # the generators before the forward pass
@@ -242,7 +242,7 @@ class Step:
         try:
             return self.splits.halve(self.key, self.pictures, parts, norms=norms)
         except _DoesNotFit:
-            raise LessonError(*_not_even_one(self.learn, trouble)) from trouble
+            raise LessonError(*_not_even_one(self.learn.model, self.learn.xb, trouble)) from trouble
 
 
 def careful_step(optimizer: Any, told: Callable[[], None] = lambda: None) -> None:
@@ -369,28 +369,68 @@ def _has_norms(module: Any) -> bool:
     return any(isinstance(one, _BatchNorm) and one.training for one in module.modules())
 
 
-def _key(learn: Any) -> str:
+def _key(learn: Any, model: Any, inputs: Any, training: bool) -> str:
     """Name a kind of step: card, network, size of the pictures, precision, training or not."""
     import torch
 
-    parameters = list(learn.model.parameters())
+    parameters = list(model.parameters())
     device = parameters[0].device if parameters else torch.device("cpu")
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    trained = sum(p.numel() for p in parameters if p.requires_grad) if learn.training else 0
-    network = f"{type(learn.model).__name__}/{sum(p.numel() for p in parameters)}/{trained}"
-    sizes = "+".join("x".join(map(str, one.shape[1:])) for one in tensors_of(learn.xb))
+    trained = sum(p.numel() for p in parameters if p.requires_grad) if training else 0
+    network = f"{type(model).__name__}/{sum(p.numel() for p in parameters)}/{trained}"
+    sizes = "+".join("x".join(map(str, one.shape[1:])) for one in tensors_of(inputs))
     mode = getattr(getattr(learn, "mixed_precision", None), "amp_mode", None)
     precision = getattr(mode, "value", "fp32")
-    return f"{card} {network} {sizes} {precision} {'train' if learn.training else 'look'}"
+    return f"{card} {network} {sizes} {precision} {'train' if training else 'look'}"
 
 
-def _not_even_one(learn: Any, trouble: Exception | None) -> tuple[str, str]:
+@contextlib.contextmanager
+def looks_in_parts(learn: Any, splits: Splits) -> Iterator[None]:
+    """Let a learner's body look at a batch in parts where the whole does not fit in memory.
+
+    For what is run beside the learner's own steps and trains nothing, such as features that are
+    computed once: the body is in evaluation, so a picture gives the same in any part.
+
+    Parameters
+    ----------
+    learn
+        fastai's learner.
+    splits
+        What is known of the parts that fit.
+
+    Raises
+    ------
+    LessonError
+        Where not even one picture fits.
+    """
+    body = _body(learn.model)
+    plain = body.forward
+
+    def forward(*inputs: Any) -> Any:
+        pictures, key = pictures_of(inputs), _key(learn, body, inputs, training=False)
+        parts = splits.parts(key, pictures)
+        while True:
+            with Attempt() as tried:
+                return joined([plain(*piece) for piece in split(inputs, parts)])
+            try:
+                parts = splits.halve(key, pictures, parts, norms=False)
+            except _DoesNotFit:
+                raise LessonError(*_not_even_one(body, inputs, tried.trouble)) from tried.trouble
+
+    body.forward = forward
+    try:
+        yield
+    finally:
+        del body.forward
+
+
+def _not_even_one(model: Any, inputs: Any, trouble: Exception | None) -> tuple[str, str]:
     """Say that one picture is too much, and what would fit, with numbers."""
     from fastmagic import faces
 
-    tensor = tensors_of(learn.xb)[0] if tensors_of(learn.xb) else None
+    tensor = next(iter(tensors_of(inputs)), None)
     side = int(tensor.shape[-1]) if tensor is not None and tensor.ndim == 4 else 0
-    weights = sum(p.numel() * p.element_size() for p in learn.model.parameters())
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
     why, of = first_line(trouble), f" of {side} pixels" if side else ""
     what = (
         f"Not even one picture{of} fits in memory ({why}); the network's weights are "

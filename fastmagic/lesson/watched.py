@@ -12,6 +12,7 @@ from fastmagic.lesson.additions import mixin
 def additions() -> type:
     """Give the class whose methods every learner of the cell has beside fastai's own."""
     from fastmagic.guard.state import weights_sha256
+    from fastmagic.guard.steps import looks_in_parts
 
     class Additions(mixin()):  # type: ignore[misc]
         """What is changed of them, and of fastai's `freeze_to`, beside their own text.
@@ -28,7 +29,9 @@ def additions() -> type:
         @contextlib.contextmanager
         def precomputed(self, *args: Any, **kwargs: Any) -> Iterator[None]:
             session = self.watch.session
-            with session.busy_with("precomputing"), super().precomputed(*args, **kwargs):
+            with session.busy_with("precomputing"), contextlib.ExitStack() as block:
+                with looks_in_parts(self, session.splits):
+                    block.enter_context(super().precomputed(*args, **kwargs))
                 session.doing = ""  # what is fitted inside is a stage
                 yield
                 head = weights_sha256(self.model.state_dict())

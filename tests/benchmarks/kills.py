@@ -67,7 +67,7 @@ def main() -> None:
         whole = process(pictures, work / "whole" / "runs", kill_after=None)
         seconds = whole.told[-1][0] - whole.told[0][0]
         print(f"undisturbed: {time.monotonic() - began:.1f} s, of which {seconds:.1f} s of steps")
-        kills, runs, same, most, places = 0, 0, 0, 0.0, Counter()
+        kills, runs, same, writing, most, places = 0, 0, 0, 0, 0.0, Counter()
         while kills < options.kills:
             runs += 1
             (work / str(runs)).mkdir()
@@ -77,12 +77,14 @@ def main() -> None:
             killed = [end for end in ends if end.killed]
             kills += len(killed)
             places.update(where(end) for end in killed)
+            writing += sum(end.writing for end in killed)
             pairs = itertools.pairwise(ends)
             most = max([most, *(lost(before, after) for before, after in pairs)])
             answer = {**(ends[-1].answer or {}), "incidents": []}
             same += answer == {**whole.answer, "incidents": []}
             print(f"run {runs}: {len(killed)} kills, the same: {same} of {runs}", flush=True)
     print(f"{kills} kills in {runs} runs; {same} ended bit for bit as the undisturbed one")
+    print(f"{writing} of the kills left a state half written")
     print(f"most work lost by one kill: {most:.2f} s")
     for place, count in sorted(places.items()):
         print(f"    {count:3d}  {place}")

@@ -49,6 +49,7 @@ class Ended:
     killed: bool
     told: list[tuple[float, int, int, int, str]]
     answer: dict | None
+    writing: bool = False  # the kill left a state half written
 
 
 def process(folder: Path, runs: Path, *, kill_after: float | None, **options: object) -> Ended:
@@ -59,6 +60,7 @@ def process(folder: Path, runs: Path, *, kill_after: float | None, **options: ob
     log, answer = runs.parent / "log", runs.parent / "answer"
     log.unlink(missing_ok=True)
     answer.unlink(missing_ok=True)
+    left_before = _half_written(runs)
     child = os.fork()
     if child == 0:
         try:
@@ -84,7 +86,13 @@ def process(folder: Path, runs: Path, *, kill_after: float | None, **options: ob
     assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the lesson failed"
     told = [tuple(json.loads(line)) for line in _lines(log)]
     given = json.loads(answer.read_text()) if answer.exists() else None
-    return Ended(os.WIFSIGNALED(status), told, given)
+    writing = os.WIFSIGNALED(status) and not _half_written(runs) <= left_before
+    return Ended(os.WIFSIGNALED(status), told, given, writing)
+
+
+def _half_written(runs: Path) -> set[tuple[str, int]]:
+    """Give the states that are half written, each with when it was begun or gone on with."""
+    return {(str(file), file.stat().st_mtime_ns) for file in runs.rglob("*.partial")}
 
 
 def until_it_ends(

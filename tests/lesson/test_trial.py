@@ -259,6 +259,16 @@ def test_a_step_that_fits_is_said_with_its_peak(learn):
     assert (memory.fits, memory.needs, memory.room, memory.batch) == (True, 640, 1000, 16)
 
 
+def test_where_a_processor_runs_out_of_memory_fewer_pictures_tell(small_folder):
+    learn = make_learner(small_folder, narrow(5, []))
+    before = everything(learn)
+    trial, trouble = measure(learn)
+    assert trial is not None and not trouble
+    assert everything(learn) == before
+    nothing, trouble = measure(make_learner(small_folder, narrow(1, [])))
+    assert nothing is None and "out of memory" in trouble
+
+
 def test_running_out_of_memory_is_a_finding_and_its_memory_is_let_go_of(small_folder):
     held = []
     network = narrow(5, held)

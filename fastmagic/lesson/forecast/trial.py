@@ -159,7 +159,12 @@ def _climb(
         left = until - clock()
         if tried and expected > (left if size <= ENOUGH else min(left, CHEAP)):
             break
-        tried.append(_timings(steps, size, until, clock))
+        with Attempt() as attempt:
+            tried.append(_timings(steps, size, until, clock))
+        if attempt.trouble is not None:  # what fewer pictures took will do
+            if not tried:
+                raise attempt.trouble
+            break
     return _by_picture(tried[-1], tried[-2] if len(tried) > 1 else None, batch)
 
 
