@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastmagic.gpu.check import gpu_check
     from fastmagic.gpu.report import GpuReport
     from fastmagic.lesson.compare import compare
+    from fastmagic.lesson.prune import prune
     from fastmagic.lesson.report import TrainResult
     from fastmagic.lesson.train import train_lesson1
 
@@ -32,6 +33,7 @@ _ROOMS = {
     "fastai_setup": "fastmagic.environment.setup",
     "get_data": "fastmagic.data.get",
     "gpu_check": "fastmagic.gpu.check",
+    "prune": "fastmagic.lesson.prune",
     "train_lesson1": "fastmagic.lesson.train",
 }
 
@@ -46,6 +48,7 @@ __all__ = [
     "get_data",
     "gpu_check",
     "load_ipython_extension",
+    "prune",
     "train_lesson1",
     "unload_ipython_extension",
 ]

@@ -1,9 +1,10 @@
 """Kills a lesson with SIGKILL at random moments, again and again, until it has ended often enough.
 
-    python tests/benchmarks/kills.py [--kills 50] [--seed 1]
+    python tests/benchmarks/kills.py [--kills 50] [--seed 1] [--every 0]
 
 Each run of the lesson is killed several times, within fits, validation, `lr_find`, test-time
-augmentation and while its state is written (it is written after every step here). It prints where
+augmentation and while its state is written (after every step here, so that many kills fall there;
+`--every` gives the seconds between two states, to see what a kill costs then). It prints where
 the kills fell, how many of the runs ended bit for bit as one that nothing disturbed (weights, what
 `lr_find` found, what the body drew, what it validated), and the most work that a kill cost: the
 time between the step that the next process went on with and the kill.
@@ -57,6 +58,7 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--every", type=float, default=0.0)
     options = parser.parse_args()
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +74,12 @@ def main() -> None:
             runs += 1
             (work / str(runs)).mkdir()
             ends = until_it_ends(
-                pictures, work / str(runs) / "runs", chance, seconds / 2, 8, save_every=0
+                pictures,
+                work / str(runs) / "runs",
+                chance,
+                seconds / 2,
+                8,
+                save_every=options.every,
             )
             killed = [end for end in ends if end.killed]
             kills += len(killed)
