@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import time
 import traceback
 
 # torch.OutOfMemoryError is a RuntimeError; the others come from libraries below and have no class.
@@ -35,6 +36,8 @@ class Attempt:
     ----------
     trouble
         The error, where memory ran out; None where the block went well.
+    seconds
+        How long the block took until then.
 
     Examples
     --------
@@ -45,15 +48,17 @@ class Attempt:
     """
 
     trouble: Exception | None = None
+    seconds = 0.0
 
     def __enter__(self) -> Attempt:
+        self._began = time.perf_counter()
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if not isinstance(error, Exception) or not is_out_of_memory(error):
             return False
         let_go(error)
-        self.trouble = error
+        self.trouble, self.seconds = error, time.perf_counter() - self._began
         return True
 
 

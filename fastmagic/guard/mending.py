@@ -29,6 +29,7 @@ def mended(session: Session, loader: Any, step: int, error: BaseException) -> No
         session.incident(
             "a process that loads pictures was killed, often for want of memory or /dev/shm",
             f"{left} of them go on" if left else "the training process loads them itself",
+            "what they had loaded is loaded again",
         )
         return
     if not memory.is_out_of_memory(error):
@@ -46,6 +47,7 @@ def mended(session: Session, loader: Any, step: int, error: BaseException) -> No
     session.incident(
         "the transforms of a batch did not fit in the device's memory",
         "they are done in the host's from now on",
+        "loading is slower",
     )
 
 

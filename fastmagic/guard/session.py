@@ -4,70 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from fastmagic import faces
 from fastmagic.errors import first_line
 from fastmagic.guard import files, positions, remembered
 from fastmagic.guard.copies import Copies
-from fastmagic.guard.incidents import Incident
+from fastmagic.guard.incidents import Incident, from_state, to_state
 from fastmagic.guard.keeper import Keeper
+from fastmagic.guard.life import Life
 from fastmagic.guard.positions import Position
 from fastmagic.guard.pressure import Pressure
+from fastmagic.guard.seen import Curve, Told
 from fastmagic.guard.stages import Stage
 from fastmagic.guard.steps import Splits
 from fastmagic.guard.stops import Stops
 from fastmagic.progress import View
 
-REMEMBERED = 5_000_000
-"""Probabilities that are kept of one validation, pictures times classes: at most 20 MB."""
-
 
 class TimeIsUp(KeyboardInterrupt):
     """The time that the cell was given is over; the run is stopped as the stop button stops it."""
-
-
-@dataclass
-class Told:
-    """What one validation said of each picture.
-
-    Attributes
-    ----------
-    digest
-        Of the weights that said it.
-    loader
-        fastai's loader that the pictures came from.
-    probabilities, targets
-        Tensors on the CPU, one for each batch: `[pictures, classes]` and `[pictures]`.
-    """
-
-    digest: str
-    loader: Any
-    probabilities: list[Any] = field(default_factory=list)
-    targets: list[Any] = field(default_factory=list)
-
-
-@dataclass
-class Curve:
-    """The loss and the rate of each training step of the run, as fastai's Recorder has them."""
-
-    stage: list[int] = field(default_factory=list)
-    loss: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
-
-    def step(self, stage: int, recorder: Any) -> None:
-        """Add the step that was just taken."""
-        self.stage.append(stage)
-        self.loss.append(float(recorder.losses[-1]))
-        self.rate.append(float(recorder.lrs[-1]))
-
-    def add(self, stage: int, losses: Sequence[float], rates: Sequence[float]) -> None:
-        """Add the steps of a fit that an earlier process took."""
-        self.stage += [stage] * len(losses)
-        self.loss += losses
-        self.rate += rates
 
 
 class Session:
@@ -112,12 +70,13 @@ class Session:
         self.copies = Copies(states, copy, self.keeper)
         self.stops = Stops()
         self.pressure = Pressure()
+        self.life = Life(states)
         self._remembered_in = remembered_in
         self.splits = Splits(self._split, self._known_splits())
         self.keep_norms = False  # the body's batch norms, also where it is unfrozen
         self.saving_seconds = 0.0  # that training waited for the copies of its states
         self.stages: list[Stage] = []
-        self.incidents: list[Incident] = []
+        self.incidents = from_state(files.read(states, "incidents")[0])  # of earlier processes
         self.learners: list[Any] = []
         self.validated: dict[str, float] = {}
         self.validated_tta: dict[str, float] = {}
@@ -134,11 +93,28 @@ class Session:
         self._passes = self._finds = 0
         self._told: set[str] = set()  # what is said once
 
-    def incident(self, what: str, done: str, cost: str = "") -> None:
-        """Record an incident where the run is now, and say it."""
-        when = f"fit {self.stages[-1].number}" if self.stages else "before the first fit"
-        self.incidents.append(Incident(when, what, done, cost))
+    def incident(self, what: str, done: str, cost: str = "", when: str = "") -> None:
+        """Record an incident where the run is now, say it, and keep it with the run."""
+        here = f"fit {self.stages[-1].number}" if self.stages else "before the first fit"
+        self.incidents.append(Incident(when or here, what, done, cost))
         self.view.note(str(self.incidents[-1]))
+        self.keep("incidents", to_state(self.incidents), 1)
+
+    def was_killed(self, lost: float | None) -> None:
+        """Record that the process before this one ended without a word.
+
+        Parameters
+        ----------
+        lost
+            Seconds between its last state and its last sign of life; None where not known.
+        """
+        again = "" if lost is None else f"{faces.duration(lost)} of training are done again"
+        self.incident(
+            "the process before ended without a word: killed, or its machine was taken away",
+            "the run goes on from its last state",
+            again,
+            "at the restart",
+        )
 
     @contextlib.contextmanager
     def busy_with(self, doing: str) -> Iterator[None]:
@@ -257,13 +233,15 @@ class Session:
             self.keeper.keep("splits", known, 1)
         return known
 
-    def _split(self, key: str, pictures: int, part: int, norms: bool) -> None:
+    def _split(self, key: str, pictures: int, part: int, norms: bool, seconds: float) -> None:
         doing = "training" if key.endswith("train") else "looking at pictures"
         seen = f"; batch norm sees {part} at a time, unless --freeze-bn keeps it" if norms else ""
         exact = ", with the gradient of the whole batch" if key.endswith("train") else ""
+        twice = ", and the body now runs twice" if exact else ""
         self.incident(
             f"a batch of {pictures} did not fit in memory ({doing})",
             f"done {part} pictures at a time{exact}{seen}",
+            f"the try took {faces.duration(seconds)}{twice}",
         )
         self.keep("splits", dict(self.splits.most), 1)
         if self._remembered_in is not None:

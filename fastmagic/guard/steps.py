@@ -47,10 +47,11 @@ class Splits:
         Of each kind of step, by a key; kinds that fit whole are not in it.
     tell
         Called when a kind of step has to be done in smaller parts, with the key, the pictures of
-        the batch, the pictures of a part, and whether batch norm will see the parts.
+        the batch, the pictures of a part, whether batch norm will see the parts, and the seconds
+        that the try took which failed.
     """
 
-    tell: Callable[[str, int, int, bool], None]
+    tell: Callable[[str, int, int, bool, float], None]
     most: dict[str, int] = field(default_factory=dict)
 
     def parts(self, key: str, pictures: int) -> int:
@@ -58,7 +59,7 @@ class Splits:
         most = self.most.get(key, pictures)
         return -(-pictures // most) if most else 1
 
-    def halve(self, key: str, pictures: int, parts: int, *, norms: bool) -> int:
+    def halve(self, key: str, pictures: int, parts: int, seconds: float, *, norms: bool) -> int:
         """Take twice as many parts from now on; give how many.
 
         Raises
@@ -70,7 +71,7 @@ class Splits:
             raise _DoesNotFit(pictures)
         more = min(2 * parts, pictures)
         self.most[key] = -(-pictures // more)
-        self.tell(key, pictures, self.most[key], norms)
+        self.tell(key, pictures, self.most[key], norms, seconds)
         return self.parts(key, pictures)
 
 
@@ -118,7 +119,7 @@ class Step:
                 return self._whole() if parts == 1 else self._in_parts(parts)
             self.out, self.leaves = None, []
             before.put_back()
-            parts = self._more(parts, tried.trouble)
+            parts = self._more(parts, tried)
 
     def backward(self, loss: Any) -> None:
         """Compute the gradient of the whole batch: from the loss to the features, and on."""
@@ -136,7 +137,7 @@ class Step:
                 torch.autograd.backward(outs, grads)
                 return
             del outs
-            parts = self._more(1, tried.trouble)
+            parts = self._more(1, tried)
         else:
             parts = self.splits.parts(self.key, self.pictures)
         self._back_in_parts(grads, kept, parts)
@@ -152,7 +153,7 @@ class Step:
         for leaf in self.leaves:
             leaf.grad = None
         self.out = None  # makes room: the body will be run again in parts
-        self._more(1, tried.trouble)
+        self._more(1, tried)
         loss.backward()
 
     def _back_in_parts(self, grads: list[Any], kept: _Grads, parts: int) -> None:
@@ -164,7 +165,7 @@ class Step:
             kept.put_back()
             before.put_back()
             self.generators = []
-            parts = self._more(parts, tried.trouble)
+            parts = self._more(parts, tried)
 
     def _run_back(self, grads: list[Any], parts: int) -> None:
         import torch
@@ -237,12 +238,13 @@ class Step:
         with stands_for(self.body, features):
             return self.learn.model(*self.learn.xb)
 
-    def _more(self, parts: int, trouble: Exception | None) -> int:
+    def _more(self, parts: int, tried: Attempt) -> int:
         norms = self.learn.training and _has_norms(self.body)
         try:
-            return self.splits.halve(self.key, self.pictures, parts, norms=norms)
+            return self.splits.halve(self.key, self.pictures, parts, tried.seconds, norms=norms)
         except _DoesNotFit:
-            raise LessonError(*_not_even_one(self.learn.model, self.learn.xb, trouble)) from trouble
+            said = _not_even_one(self.learn.model, self.learn.xb, tried.trouble)
+            raise LessonError(*said) from tried.trouble
 
 
 def careful_step(optimizer: Any, told: Callable[[], None] = lambda: None) -> None:
@@ -413,7 +415,7 @@ def looks_in_parts(learn: Any, splits: Splits) -> Iterator[None]:
             with Attempt() as tried:
                 return joined([plain(*piece) for piece in split(inputs, parts)])
             try:
-                parts = splits.halve(key, pictures, parts, norms=False)
+                parts = splits.halve(key, pictures, parts, tried.seconds, norms=False)
             except _DoesNotFit:
                 raise LessonError(*_not_even_one(body, inputs, tried.trouble)) from tried.trouble
 

@@ -13,7 +13,8 @@ from fastcore.basics import noop
 
 from fastmagic.guard import state
 from fastmagic.guard.files import GENERATIONS
-from fastmagic.guard.session import REMEMBERED, Session, Told
+from fastmagic.guard.seen import REMEMBERED, Told
+from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Epoch, Stage, figure
 
 
@@ -83,6 +84,7 @@ class Watch(FastaiCallback):
         self.torn, self.steps = False, number + 1
         if self.stage is not None and self.training:
             self._trained = self.steps
+            self.session.life.sign()
             if time.monotonic() - self._saved_at >= self.session.save_every:
                 self.save()
 

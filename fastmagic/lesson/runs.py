@@ -51,7 +51,7 @@ class Run:
         What is written down of it beside its identity: `parts`, the digest of each thing that
         decides which cell it is, and `values`, those of the notebook's that its body uses.
     before
-        The same as it was when the run was begun, where it was resumed.
+        Where it was resumed: its `values` when it was begun, and its `status` until now.
     copy
         The folder of its copy; None where there is none.
     """
@@ -237,8 +237,9 @@ def _try(folder: Path, identity: str, *, go_on: bool) -> Run | None:
 
 def _about(told: dict[str, Any] | None) -> dict[str, Any]:
     """Give what was written down of a run when it was begun."""
-    values = (told or {}).get("values")
-    return {"values": values if isinstance(values, dict) else {}}
+    told = told or {}
+    values = told.get("values")
+    return {"values": values if isinstance(values, dict) else {}, "status": told.get("status")}
 
 
 def _candidates(runs: Path, name: str | None) -> list[Path]:

@@ -269,6 +269,8 @@ def _run(
             positions.kept_apart(),
             attach.attached(session, additions()) as watching,
         ):
+            if run.before.get("status") == "running":
+                session.was_killed(session.life.lost())
             positions.set_position(lesson.settings.seed, "start")
             device = start.fill_namespace(lesson, run, session, watching)
             positions.set_position(lesson.settings.seed, "body")

@@ -28,18 +28,29 @@ class Note(Callback):
         tell(watch.stage.number if watch.stage else 0, self.epoch, self.iter, what)
 
 learn.add_cb(Note())
+gap(1)
 learn.fit_one_cycle(2, 1e-3)
+gap(2)
 worst = learn.recorder.values[-1][1]
 found = learn.lr_find(show_plot=False, num_it=16)
+gap(3)
 if worst > 0:
     learn.unfreeze()
 drawn = torch.rand(1).item()
+gap(4)
 learn.fit_sgdr(2, 1, lr_max=slice(found.valley / 10, found.valley))
+gap(5)
 seen = [float(v) for v in learn.validate()]
+gap(6)
 learn.export("middle.pkl")
+gap(7)
 learn.fit(1, 1e-4 + drawn * 1e-3)
+gap(8)
 preds, targets = learn.tta(n=1)
+gap(9)
 """
+
+GAPS = range(1, 10)
 
 
 @dataclass
@@ -52,10 +63,12 @@ class Ended:
     writing: bool = False  # the kill left a state half written
 
 
-def process(folder: Path, runs: Path, *, kill_after: float | None, **options: object) -> Ended:
+def process(
+    folder: Path, runs: Path, *, kill_after: float | None, gap: int = 0, **options: object
+) -> Ended:
     """Run the lesson once in a process of its own, and kill it after so many seconds.
 
-    The seconds count from its first step.
+    The seconds count from its first step. Or it kills itself in the gap of this number.
     """
     log, answer = runs.parent / "log", runs.parent / "answer"
     log.unlink(missing_ok=True)
@@ -64,7 +77,7 @@ def process(folder: Path, runs: Path, *, kill_after: float | None, **options: ob
     child = os.fork()
     if child == 0:
         try:
-            _run(folder, runs, log, answer, options)
+            _run(folder, runs, log, answer, gap, options)
             os._exit(0)
         except BaseException:
             import traceback
@@ -115,7 +128,7 @@ def _lines(log: Path) -> list[str]:
     return [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _run(folder: Path, runs: Path, log: Path, answer: Path, options: dict) -> None:
+def _run(folder: Path, runs: Path, log: Path, answer: Path, gap: int, options: dict) -> None:
     import torch
 
     import fastmagic
@@ -126,7 +139,11 @@ def _run(folder: Path, runs: Path, log: Path, answer: Path, options: dict) -> No
     def tell(*where: object) -> None:
         os.write(descriptor, f"{json.dumps([time.time(), *where])}\n".encode())
 
-    names = {"tell": tell}
+    def die(number: int) -> None:
+        if number == gap:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    names = {"tell": tell, "gap": die}
     small = {"arch": "squeezenet1_1", "weights": "none", "size": 32, "bs": 8}
     result = fastmagic.train_lesson1(
         folder, BODY, runs_folder=runs, namespace=names, **{**small, **options}

@@ -234,6 +234,29 @@ def make():
     assert changed.weights_sha256 == run(tmp_path / "b", 6, False).weights_sha256
 
 
+def test_a_run_that_goes_on_keeps_the_incidents_of_the_process_before(small_folder, tmp_path):
+    def run(stop):
+        namespace = {"stop": stop}
+        exec(STOP, namespace)
+        return fastmagic.train_lesson1(
+            small_folder,
+            "learn.fit(3, cbs=Stop())",
+            runs_folder=tmp_path,
+            namespace=namespace,
+            **SMALL,
+        )
+
+    with pytest.raises(Stopped):
+        run(True)
+    [folder] = tmp_path.iterdir()
+    told = folder / "run.json"
+    told.write_text(told.read_text().replace('"stopped"', '"running"'))  # as after a kill
+    said = [str(one) for one in run(False).incidents]
+    assert "stopped by hand" in said[0]
+    assert said[1].startswith("at the restart: the process before ended without a word")
+    assert said[1].endswith("of training are done again)")
+
+
 KEPT = """
 import numpy as np
 from fastai.callback.tracker import *

@@ -1,0 +1,1 @@
+"""What makes the same training quicker; each has its own switch."""

@@ -1,0 +1,240 @@
+"""Small copies of a data set's pictures, so that each photograph is decoded and reduced once.
+
+fastai decodes every photograph again in every epoch, cuts the square that `Resize` chose out of it,
+and reduces that. Here the whole picture is reduced first, so that the square has the wanted size, and
+kept; then fastai's own `Resize` cuts it, with its own draws. What a picture becomes is the same from
+the store, without it and while it is half built, for all three make it by `small_copy`.
+
+The copies of one data set and size lie in one file, one after another; a line of a second file says
+where each is and of which picture (its size and time of change) it was made. Lines are written when
+their pictures are on the disk, so a kill at any moment leaves what is there usable, and a picture
+that has changed is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+VERSION = 1
+"""Of what `small_copy` makes; another one makes all copies again."""
+
+TOGETHER = 256
+"""Pictures that are written and synced at once."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Where a picture's copy lies in the file, and of what it was made."""
+
+    size: int  # bytes of the original
+    changed: int  # ns, the original's time of change
+    offset: int
+    width: int
+    height: int
+
+    @property
+    def end(self) -> int:
+        """Where it ends in the file."""
+        return self.offset + 3 * self.width * self.height
+
+
+def small_copy(file: Path, size: tuple[int, int]) -> Any:
+    """Reduce a picture so that the largest rectangle of a shape in it has a size.
+
+    Parameters
+    ----------
+    file
+        A picture that Pillow reads.
+    size
+        Width and height in pixels; a smaller picture stays as it is.
+
+    Returns
+    -------
+    PIL.Image.Image
+        In RGB, as fastai loads it.
+    """
+    from PIL import Image
+
+    with Image.open(file) as opened:
+        picture = opened.convert("RGB")
+    width, height = picture.size
+    scale = min(width / size[0], height / size[1])
+    if scale <= 1:
+        return picture
+    wanted = max(size[0], round(width / scale)), max(size[1], round(height / scale))
+    return picture.resize(wanted, Image.Resampling.BILINEAR)
+
+
+@dataclass
+class Pictures:
+    """The copies of a data set's pictures at one size.
+
+    Attributes
+    ----------
+    folder
+        Where they are kept; it is made where it is missing. None keeps nothing.
+    size
+        Width and height of what is cut out of a copy.
+    limit
+        Bytes that the copies may take; pictures beyond it are reduced again each time.
+    """
+
+    folder: Path | None
+    size: tuple[int, int]
+    limit: float = float("inf")
+    _known: dict[str, Copy] = field(default_factory=dict)
+    _bytes: Any = None
+
+    def __post_init__(self) -> None:
+        self._open()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the open file out, for a process that loads pictures."""
+        return {**vars(self), "_bytes": None}
+
+    def load(self, file: Path) -> Any:
+        """Give a picture's copy as fastai's `PILImage`, kept or made now."""
+        from fastai.vision.core import PILImage
+        from PIL import Image
+
+        known = self._known.get(str(file))
+        if known is not None and _is_of(known, file):
+            if self._bytes is None:
+                self._map()
+            flat = self._bytes[known.offset : known.end]
+            picture = Image.fromarray(flat.reshape(known.height, known.width, 3))
+        else:
+            picture = small_copy(file, self.size)
+        return PILImage(picture)
+
+    def missing(self, files: Iterable[Path]) -> list[Path]:
+        """Give the pictures that have no copy, or one of what they were before."""
+        found = []
+        for file in files:
+            known = self._known.get(str(file))
+            if known is None or not _is_of(known, file):
+                found.append(file)
+        return found
+
+    def make(
+        self, files: Sequence[Path], threads: int, tell: Callable[[int, int], None] = lambda *_: None
+    ) -> int:
+        """Make the copies that are missing; give how many were made.
+
+        Another process that is at it already is left to it. A disk that is full ends it: what is
+        there is used.
+
+        Parameters
+        ----------
+        files
+            All pictures.
+        threads
+            How many to work on at once: Pillow lets others work while it decodes.
+        tell
+            Called with how many are done, and of how many.
+        """
+        if self.folder is None:
+            return 0
+        todo = self.missing(files)
+        made = 0
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(str(self.folder / ".lock")).acquire(timeout=0):
+                self._read()
+                todo = self.missing(todo)
+                for batch in _in_turns(todo, TOGETHER):
+                    made += self._append(batch, threads)
+                    tell(made, len(todo))
+        except (Timeout, OSError):
+            pass
+        self._open()
+        return made
+
+    def _append(self, files: Sequence[Path], threads: int) -> int:
+        assert self.folder is not None
+        end = max((known.end for known in self._known.values()), default=0)
+        new: dict[str, Copy] = {}
+        with (
+            ThreadPoolExecutor(threads) as crew,
+            (self.folder / "pictures").open("ab") as store,
+        ):
+            store.truncate(end)  # what a kill left without a line
+            store.seek(end)
+            for file, picture in zip(files, crew.map(self._copy, files), strict=True):
+                if picture is None:
+                    continue
+                told = file.stat()
+                known = Copy(told.st_size, told.st_mtime_ns, end, *picture.size)
+                if known.end > self.limit:
+                    raise OSError("the limit is reached")
+                store.write(picture.tobytes())
+                new[str(file)], end = known, known.end
+            store.flush()
+            os.fsync(store.fileno())
+        with (self.folder / "index.jsonl").open("a", encoding="utf-8") as index:
+            for name, known in new.items():
+                line = [name, known.size, known.changed, known.offset, known.width, known.height]
+                index.write(json.dumps(line) + "\n")
+        self._known.update(new)
+        return len(new)
+
+    def _copy(self, file: Path) -> Any:
+        try:
+            return small_copy(file, self.size)
+        except OSError:  # it is told where it is trained on
+            return None
+
+    def _open(self) -> None:
+        self._read()
+        self._bytes = None
+
+    def _read(self) -> None:
+        self._known = {}
+        if self.folder is None:
+            return
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            for line in (self.folder / "index.jsonl").read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError, TypeError):
+                    name, *numbers = json.loads(line)
+                    self._known[str(name)] = Copy(*map(int, numbers))
+        with contextlib.suppress(OSError):
+            there = (self.folder / "pictures").stat().st_size
+            self._known = {name: one for name, one in self._known.items() if one.end <= there}
+            return
+        self._known = {}
+
+    def _map(self) -> None:
+        import numpy as np
+
+        assert self.folder is not None
+        self._bytes = np.memmap(self.folder / "pictures", np.uint8, "r")
+
+
+def folder_of(cache: Path, data: Path, size: tuple[int, int]) -> Path:
+    """Give the folder of the copies of a data set at one size."""
+    key = hashlib.sha256(f"{VERSION} {data.resolve()}".encode()).hexdigest()[:16]
+    return cache / "pictures" / f"{key}-{size[0]}x{size[1]}"
+
+
+def _is_of(known: Copy, file: Path) -> bool:
+    """Say whether a copy is of the picture as it is now."""
+    try:
+        told = file.stat()
+    except OSError:
+        return False
+    return (known.size, known.changed) == (told.st_size, told.st_mtime_ns)
+
+
+def _in_turns(files: Sequence[Path], count: int) -> Iterator[Sequence[Path]]:
+    for begin in range(0, len(files), count):
+        yield files[begin : begin + count]
