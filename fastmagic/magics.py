@@ -201,6 +201,31 @@ class FastMagics(Magics):
         help="Keep the batch norms of the network's body as ImageNet left them.",
     )
     @argument(
+        "--no-cache",
+        action="store_true",
+        default=None,
+        help="Decode every photograph in every epoch, and keep no small copies.",
+    )
+    @argument(
+        "--cache-limit",
+        type=float,
+        default=10,
+        metavar="GB",
+        help="What the small copies of the pictures may take on disk (10).",
+    )
+    @argument(
+        "--no-channels-last",
+        action="store_true",
+        default=None,
+        help="Leave the network's weights as torch lays them out.",
+    )
+    @argument(
+        "--no-allocator",
+        action="store_true",
+        default=None,
+        help="Leave the C library's handling of memory as it is.",
+    )
+    @argument(
         "--time-limit",
         type=float,
         metavar="MINUTES",
@@ -234,6 +259,7 @@ class FastMagics(Magics):
             others = {name: options[name] for name in ("name", "runs", "time_limit")}
             runs, limit = options.pop("runs") or self.runs or None, options.pop("time_limit")
             name, fresh = options.pop("name"), options.pop("fresh")
+            cache_limit = options.pop("cache_limit")
             go_on, show, export = (options.pop(key) for key in ("go_on", "show", "export"))
             data = self._data_of_lesson(options.pop("data"), go_on)
             after = self._lesson_before() if go_on else None
@@ -254,6 +280,7 @@ class FastMagics(Magics):
                     cell,
                     runs_folder=runs,
                     copies=self.copies or None,
+                    cache_limit=cache_limit,
                     time_limit=limit,
                     name=name,
                     fresh=fresh,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 
 import pytest
+
+# As many processes test as there are cores; with more threads in each they wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 COLLECT_EVERY = 10
 _ended = 0

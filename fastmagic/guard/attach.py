@@ -31,6 +31,7 @@ from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Stage
 from fastmagic.guard.steps import Step, careful_step
 from fastmagic.guard.watch import Watch
+from fastmagic.speed import layout
 
 DONE = object()
 """What stands for the end of a pass."""
@@ -305,7 +306,7 @@ class Attached:
     def __init__(self, session: Session, additions: type | None = None) -> None:
         self.session = session
         self._additions = additions
-        self._loaders = Loaders(session.before_transforms)
+        self._loaders = Loaders(session.before_transforms, session.pictures_for)
         self._before = list(defaults.callbacks)
         members = {"session": session, "place": self._loaders.place, "protect": self._protect}
         self._watch = type("Watch", (Watch,), members)
@@ -346,6 +347,8 @@ class Attached:
 
     def _protect(self, learner: Learner) -> None:
         learner.__class__ = _protected(type(learner), self._additions)
+        if self.session.channels_last:
+            layout.channels_last(learner.model)
         self.session.learners.append(learner)
 
     def begin(self) -> None:
@@ -358,6 +361,8 @@ class Attached:
         defaults.callbacks = self._before
         for learner in self.session.learners:
             detach(learner, progress=id(learner) not in self._without_progress)
+            if self.session.channels_last:
+                layout.contiguous(learner.model)
         self._loaders.give_back()
 
 

@@ -53,7 +53,13 @@ class Keeper:
         self._process = os.getpid()
 
     def keep(self, name: str, content: Any, generations: int = files.GENERATIONS) -> None:
-        """Have a state written; one of that name that still waits is replaced."""
+        """Have a state written; one of that name that still waits is replaced.
+
+        After the end of the thread it is written at once.
+        """
+        if self._closed:
+            self._trouble = self._written(name, content, generations) or self._trouble
+            return
         with self._changed:
             self._waiting[name] = (content, generations)
             if self._thread is None:
@@ -98,14 +104,18 @@ class Keeper:
                     return
                 name, (content, generations) = self._waiting.popitem(last=False)
                 self._writing = True
-            began, trouble = time.perf_counter(), None
-            try:
-                self._write(self.folder, name, content, generations)
-            except (OSError, RuntimeError) as error:  # torch says RuntimeError of a full disk
-                trouble = error
+            began = time.perf_counter()
+            trouble = self._written(name, content, generations)
             del content
             with self._changed:
                 self._writing = False
                 self.seconds += time.perf_counter() - began
                 self._trouble = trouble or self._trouble
                 self._changed.notify_all()
+
+    def _written(self, name: str, content: Any, generations: int) -> OSError | RuntimeError | None:
+        try:
+            self._write(self.folder, name, content, generations)
+        except (OSError, RuntimeError) as error:  # torch says RuntimeError of a full disk
+            return error
+        return None

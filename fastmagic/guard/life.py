@@ -37,6 +37,7 @@ class Life:
         if now >= self._next:
             self._next = now + EVERY
             with contextlib.suppress(OSError):
+                self._states.mkdir(parents=True, exist_ok=True)
                 self._file.touch()
 
     def lost(self) -> float | None:

@@ -27,7 +27,7 @@ from fastcore.foundation import L
 from fastmagic.guard import positions
 from fastmagic.guard.positions import Position
 
-OURS = ("_at", "_skip", "_on_host")
+OURS = ("_at", "_skip", "_on_host", "_pictures")
 """Attributes that a loader has only while a cell runs."""
 
 DEAD_WORKER = re.compile(
@@ -42,6 +42,7 @@ class Positioned:
     _at: tuple[int, Position] | None = None
     _skip = 0  # batches that the next pass leaves out
     _on_host = False  # its batches are transformed in the host's memory
+    _pictures: Any = None  # the small copies that its pictures are read from
 
     def do_item(self, item: Any) -> Any:
         """Load one item as its position has it; one without a number as it comes."""
@@ -50,6 +51,14 @@ class Positioned:
         seed, position = self._at
         with positions.at_item(seed, *position, "item", item):
             return super().do_item(item)  # type: ignore[misc]
+
+    def create_item(self, item: Any) -> Any:
+        """Give one item as the data set has it, its picture from the small copies where it can."""
+        if self._pictures is None or not isinstance(item, Integral):
+            return super().create_item(item)  # type: ignore[misc]
+        dataset = self.dataset  # type: ignore[attr-defined]
+        rest = (one[item] for one in dataset.tls[1:])
+        return (self._pictures.load(dataset.items[item]), *rest)
 
     def get_idxs(self) -> Any:
         """Give the order, without the batches that an earlier process has trained on."""
@@ -178,9 +187,14 @@ class Loaders:
     ----------
     before_batch
         Called whenever a loader is about to transform a batch.
+    pictures_for
+        Gives the small copies that a loader reads from; None for none.
     """
 
-    def __init__(self, before_batch: Callable[[], None]) -> None:
+    def __init__(
+        self, before_batch: Callable[[], None], pictures_for: Callable[[Any], Any] = lambda _: None
+    ) -> None:
+        self._pictures_for = pictures_for
         self._step = BeforeBatch(
             tell=before_batch
         )  # by name: fastai takes a lone argument for more
@@ -195,6 +209,7 @@ class Loaders:
             loader.__class__ = _positioned(type(loader))
             self._loaders.add(loader)
         loader._at = (seed, position)
+        loader._pictures = self._pictures_for(loader)
         positions.set_order(loader, seed, *position)
         positions.set_position(seed, "order", *position)  # a weighted loader draws by numpy
         pipeline = getattr(loader, "after_batch", None)

@@ -74,6 +74,8 @@ class Session:
         self._remembered_in = remembered_in
         self.splits = Splits(self._split, self._known_splits())
         self.keep_norms = False  # the body's batch norms, also where it is unfrozen
+        self.channels_last = False  # whether networks lie in memory so while the cell runs
+        self.pictures_for: Callable[[Any], Any] = lambda _: None  # a loader's small copies
         self.saving_seconds = 0.0  # that training waited for the copies of its states
         self.stages: list[Stage] = []
         self.incidents = from_state(files.read(states, "incidents")[0])  # of earlier processes

@@ -16,6 +16,7 @@ from fastmagic.guard.files import GENERATIONS
 from fastmagic.guard.seen import REMEMBERED, Told
 from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Epoch, Stage, figure
+from fastmagic.speed import layout
 
 
 class Watch(FastaiCallback):
@@ -109,6 +110,8 @@ class Watch(FastaiCallback):
             if isinstance(callback, ShowGraphCallback):  # it draws into the bar that is not here,
                 callback.run = False  # and the live view shows the curve; fastai sets it again
         self._logger, self.learn.logger = self.learn.logger, noop  # Recorder would print
+        if self.session.channels_last:
+            layout.channels_last(self.learn.model)
 
     def before_epoch(self) -> None:
         self._since = time.perf_counter()

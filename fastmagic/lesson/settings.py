@@ -51,6 +51,9 @@ class Settings:
         `fp32`, `fp16`, `bf16` or `auto`; None is `auto`.
     freeze_bn
         Whether the body's batch norms stay as they are, also where it is unfrozen.
+    no_cache, no_channels_last, no_allocator
+        Switch off what makes the same training quicker: small copies of the pictures, the order of
+        the weights in memory, and that freed memory is kept.
     augment
         `standard` or `mirror`, as the catalogue explains.
     """
@@ -70,6 +73,9 @@ class Settings:
     workers: int | None = None
     precision: str | None = None
     freeze_bn: bool = False
+    no_cache: bool = False
+    no_channels_last: bool = False
+    no_allocator: bool = False
     augment: str = "standard"
 
     def to_dict(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from fastmagic.errors import BadInput, Stopped
 from fastmagic.gpu.monitor import Monitor
 from fastmagic.guard.copies import bring_results
 from fastmagic.lesson import cell as cells
-from fastmagic.lesson import figures, outcome, report, runs, start
+from fastmagic.lesson import figures, outcome, quicker, report, runs, start
 from fastmagic.lesson.order import Order
 from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.start import Lesson
@@ -46,6 +46,10 @@ def train_lesson1(
     workers: int | None = None,
     precision: str | None = None,
     freeze_bn: bool | None = None,
+    no_cache: bool | None = None,
+    no_channels_last: bool | None = None,
+    no_allocator: bool | None = None,
+    cache_limit: float = 10,
     after: TrainResult | None = None,
     time_limit: float | None = None,
     save_every: float = 60,
@@ -72,8 +76,10 @@ def train_lesson1(
         Ordinary fastai code with `path`, `dls` and `learn` ready; without it the recipe runs.
     recipe, arch, weights, normalize, size, bs, epochs, lr, seed, valid_pct, label_pattern
         As in `fastmagic.lesson.settings.Settings`; None takes the data set's own default.
-    workers, precision, freeze_bn
+    workers, precision, freeze_bn, no_cache, no_channels_last, no_allocator
         As in `Settings` too.
+    cache_limit
+        GB that the small copies of a data set's pictures may take.
     after
         A finished lesson, whose learner this one goes on with; None for a fresh learner.
     time_limit
@@ -133,6 +139,9 @@ def train_lesson1(
         "workers": workers,
         "precision": precision,
         "freeze_bn": freeze_bn,
+        "no_cache": no_cache,
+        "no_channels_last": no_channels_last,
+        "no_allocator": no_allocator,
     }
     if after is not None and after.learn is None:
         raise BadInput("The lesson to go on from left no learner.", "Leave --continue out.")
@@ -153,7 +162,8 @@ def train_lesson1(
             )
         run = start.claim(lesson, name, runs_folder, fresh=fresh, copies=copies)
         try:
-            result = _run(lesson, run, started, (seconds, save_every), display)
+            with quicker.sped_up(lesson, cache_limit) as speed:
+                result = _run(lesson, run, started, (seconds, save_every), display, speed)
         finally:
             run.release()
         view.finish(result.face())
@@ -246,6 +256,7 @@ def _run(
     started: float,
     times: tuple[float | None, float],
     display: Callable[[Any], object] | None,
+    speed: quicker.Speed,
 ) -> TrainResult:
     """Run the body; whatever happens, the run's folder says how it ended."""
     from fastmagic.guard import attach, positions, remembered
@@ -257,6 +268,7 @@ def _run(
         lesson.settings.seed, lesson.view, run.states, *times, remembered.default_file(), copy
     )
     session.keep_norms = lesson.settings.freeze_bn
+    session.channels_last, session.pictures_for = speed.channels_last, speed.pictures_for
     monitor = Monitor(run.folder / "monitor.csv", tell=_tell_of_a_lost_gpu(session))
     session.memory = monitor.now
     device = "cpu"

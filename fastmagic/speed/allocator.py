@@ -1,9 +1,9 @@
 """Freed memory that glibc keeps, so that a training step on a processor need not fault it in again.
 
 A step allocates hundreds of MB and frees them. By default glibc gets large blocks by `mmap` and
-gives them back at once, so the kernel clears the same pages again in every step. Kept, they are used
-again: on depthwise networks that alone is worth more than half precision. The process holds on to
-what its largest step took until the block ends.
+gives them back at once, so the kernel clears the same pages again in every step. Kept, they are
+used again: on depthwise networks that alone is worth more than half precision. The process holds on
+to what its largest step took until the block ends.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Small copies of a data set's pictures, so that each photograph is decoded and reduced once.
 
 fastai decodes every photograph again in every epoch, cuts the square that `Resize` chose out of it,
-and reduces that. Here the whole picture is reduced first, so that the square has the wanted size, and
-kept; then fastai's own `Resize` cuts it, with its own draws. What a picture becomes is the same from
-the store, without it and while it is half built, for all three make it by `small_copy`.
+and reduces that. Here the whole picture is reduced first, so that the square has the wanted size,
+and kept; then fastai's own `Resize` cuts it, with its own draws. What a picture becomes is the same
+from the store, without it and while it is half built, for all three make it by `small_copy`.
 
 The copies of one data set and size lie in one file, one after another; a line of a second file says
 where each is and of which picture (its size and time of change) it was made. Lines are written when
@@ -75,6 +75,10 @@ def small_copy(file: Path, size: tuple[int, int]) -> Any:
     return picture.resize(wanted, Image.Resampling.BILINEAR)
 
 
+def _nothing(done: int, of: int) -> None:
+    """Tell no one."""
+
+
 @dataclass
 class Pictures:
     """The copies of a data set's pictures at one size.
@@ -127,7 +131,10 @@ class Pictures:
         return found
 
     def make(
-        self, files: Sequence[Path], threads: int, tell: Callable[[int, int], None] = lambda *_: None
+        self,
+        files: Sequence[Path],
+        threads: int,
+        tell: Callable[[int, int], None] = _nothing,
     ) -> int:
         """Make the copies that are missing; give how many were made.
 

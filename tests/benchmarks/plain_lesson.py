@@ -2,9 +2,9 @@
 
     python tests/benchmarks/plain_lesson.py --data FOLDER --arch squeezenet1_1 --weights FILE
 
-FOLDER has lesson 1's layout: `train/cats/1.jpg`, `valid/dogs/7.jpg`. Optimizer, rates and epochs are
-those of our recipe; what that precomputes is a frozen fit on the whole network here. Prints one line
-of JSON: seconds and accuracy of each stage, and of all.
+FOLDER has lesson 1's layout: `train/cats/1.jpg`, `valid/dogs/7.jpg`. Optimizer, rates and epochs
+are those of our recipe; what that precomputes is a frozen fit on the whole network here. Prints one
+line of JSON: seconds and accuracy of each stage, and of all.
 """
 
 from __future__ import annotations

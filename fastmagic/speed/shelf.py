@@ -1,0 +1,110 @@
+"""Which loaders read from small copies, and the making of these before the first pass."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastmagic.speed.pictures import Pictures, folder_of
+
+GB = 1e9
+SHARE_OF_DISK = 0.5
+"""Of what is free on the disk, the copies take this at most."""
+
+
+class Shelf:
+    """The small copies of all that a cell loads.
+
+    Parameters
+    ----------
+    cache
+        The folder under which copies are kept.
+    limit
+        Bytes that the copies of one data set may take.
+    threads
+        How many pictures to reduce at once.
+    tell
+        Called with how many copies are made, and of how many.
+    """
+
+    def __init__(
+        self, cache: Path, limit: float, threads: int, tell: Callable[[int, int], None]
+    ) -> None:
+        self._cache, self._limit, self._threads, self._tell = cache, limit, threads, tell
+        self._made: dict[tuple[Any, ...], Pictures] = {}
+        self.seconds = 0.0  # that the making took
+
+    def pictures_for(self, loader: Any) -> Pictures | None:
+        """Give the copies for a loader, made now where they are missing.
+
+        Parameters
+        ----------
+        loader
+            fastai's.
+
+        Returns
+        -------
+        Pictures or None
+            None for a loader whose pictures are not photographs from files that fastai's `Resize`
+            cuts, and nothing else before they are tensors.
+        """
+        size = _cut_to(loader)
+        if size is None:
+            return None
+        files = list(loader.dataset.items)
+        root = Path(os.path.commonpath([file.parent for file in files]))
+        key = (root, size, len(files), files[0], files[-1])
+        if key not in self._made:
+            free = _free(self._cache)
+            pictures = Pictures(
+                folder_of(self._cache, root, size), size, min(self._limit, SHARE_OF_DISK * free)
+            )
+            pictures.make(files, self._threads, self._tell)
+            self._made[key] = pictures
+        return self._made[key]
+
+
+def _cut_to(loader: Any) -> tuple[int, int] | None:
+    """Give the width and height to which `Resize` cuts a loader's photographs; None for others."""
+    from fastai.data.transforms import ToTensor
+    from fastai.vision.augment import Resize, ResizeMethod
+
+    steps = list(getattr(getattr(loader, "after_item", None), "fs", ()))
+    resize = [one for one in steps if type(one) is Resize]
+    others = [one for one in steps if type(one) not in (Resize, ToTensor)]
+    if len(resize) != 1 or others or resize[0].method != ResizeMethod.Crop:
+        return None
+    if not _are_photographs(getattr(loader, "dataset", None)):
+        return None
+    width, height = resize[0].size
+    return int(width), int(height)
+
+
+def _are_photographs(dataset: Any) -> bool:
+    """Say whether a data set's first thing is a photograph as fastai loads it from its file."""
+    from fastai.vision.core import PILImage
+
+    lists = getattr(dataset, "tls", None)
+    items = getattr(dataset, "items", None)
+    if not lists or items is None or not len(items):
+        return False
+    if not all(isinstance(item, Path) for item in items):
+        return False
+    try:
+        pairs = [(lists[0][i], PILImage.create(items[i])) for i in (0, len(items) - 1)]
+    except Exception:  # it is told where it is trained on
+        return False
+    return all(
+        type(a) is PILImage and a.size == b.size and a.tobytes() == b.tobytes() for a, b in pairs
+    )
+
+
+def _free(folder: Path) -> float:
+    """Give the bytes that are free where a folder lies, or will."""
+    for place in (folder, *folder.parents):
+        if place.is_dir():
+            return float(shutil.disk_usage(place).free)
+    return 0.0
