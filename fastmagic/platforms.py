@@ -173,6 +173,13 @@ def runs_folder(place: Platform) -> Path:
     return root / RUNS
 
 
+def cache_folder() -> Path:
+    """Say where lies what can be made again: the person's cache folder, as the system has it."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("fastmagic"))
+
+
 def drive_folder(place: Platform, content: Path = CONTENT) -> Path | None:
     """Give the Google Drive that is mounted on Colab, wherever the person mounted it.
 

@@ -31,7 +31,7 @@ from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Stage
 from fastmagic.guard.steps import Step, careful_step
 from fastmagic.guard.watch import Watch
-from fastmagic.speed import layout
+from fastmagic.speed import half, layout
 
 DONE = object()
 """What stands for the end of a pass."""
@@ -403,6 +403,7 @@ def detach(learner: Learner, *, progress: bool = True) -> None:
         learner.__class__ = learner._plain
     learner._end_cleanup()  # after an error fastai still holds the last batch, and its memory
     learner.remove_cbs(Watch)
+    learner.remove_cbs(half.MixedPrecision)
     if learner.logger is noop:  # a fit that ended in an error
         learner.logger = print
     wanted = progress and ProgressCallback in defaults.callbacks

@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from fastmagic import platforms
+
 MONTH = 30 * 24 * 3600
 
 
 def default_file() -> Path:
     """Give the file that is used where no other is named."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("fastmagic")) / "splits.json"
+    return platforms.cache_folder() / "splits.json"
 
 
 def read(file: Path, now: Callable[[], float] = time.time) -> dict[str, int]:

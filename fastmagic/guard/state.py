@@ -157,7 +157,7 @@ def put_back(learner: Any, content: Mapping[str, Any]) -> None:
 
 
 def put_curves_back(learner: Any, content: Mapping[str, Any]) -> None:
-    """Give the recorder its curves and callbacks their numbers: a fit's start empties them."""
+    """Give back what a fit's start sets anew: curves, callbacks' numbers, the optimizer's rates."""
     from fastcore.foundation import L
 
     recorder, curves = learner.recorder, content["curves"]
@@ -167,6 +167,8 @@ def put_curves_back(learner: Any, content: Mapping[str, Any]) -> None:
     recorder.metric_names = L(curves["names"])
     learner.final_record = recorder.values[-1] if recorder.values else L()
     put_meters_back(learner, content)
+    for own, kept in zip(learner.opt.hypers, content["opt"].get("hypers", ()), strict=False):
+        own.update(kept)  # a callback may have changed them, ReduceLROnPlateau say
     for name, one in _callbacks(learner):
         vars(one).update(content["callbacks"].get(name, {}))
     if content["scaler"] is not None and getattr(learner, "scaler", None) is not None:
@@ -296,7 +298,7 @@ def _optimizer(saved: Mapping[str, Any], device: Any = None) -> dict[str, Any]:
 
     optimizer = dict(saved)
     if "hypers" in optimizer:
-        optimizer["hypers"] = L(optimizer["hypers"])
+        optimizer["hypers"] = L(dict(one) for one in optimizer["hypers"])
     if device is not None and "state" in optimizer:
         optimizer["state"] = [
             {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in one.items()}

@@ -204,7 +204,9 @@ def choose_precision(settings: Settings, device: Any) -> Precision:
     import torch
 
     if device.type != "cuda":
-        return precision.choose(settings.precision, device, None)
+        from fastmagic.speed import half
+
+        return precision.choose(settings.precision, device, None, units=half.is_supported())
     capability = torch.cuda.get_device_capability(device)
     card = torch.cuda.get_device_name(device)
     return precision.choose(settings.precision, device, capability, card)

@@ -2,7 +2,7 @@
 
 Half precision is worth its rounding only where the hardware is made for it. What fastai does for it
 (`to_fp16`, `to_bf16`) is for NVIDIA's GPUs alone: it asks for `autocast('cuda')`, whatever the
-device is (fastai 2.8, `callback/fp16.py`).
+device is (fastai 2.8, `callback/fp16.py`). For processors with bf16 units there is `speed.half`.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def choose(
     device: torch.device,
     capability: tuple[int, int] | None,
     card: str = "",
+    units: bool = False,
 ) -> Precision:
     """Choose the precision for a device, or take the one that was asked for if it makes sense.
 
@@ -61,6 +62,8 @@ def choose(
         there is none or it is not known.
     card
         The GPU's name, as `torch.cuda.get_device_name` gives it.
+    units
+        Whether the processor computes in bf16.
 
     Raises
     ------
@@ -81,14 +84,14 @@ def choose(
         raise BadInput(f"--precision {wanted!r} is not known.", hint)
     if wanted == "auto":
         return _best(device.type, capability, card)
-    if wanted != "fp32":
+    if wanted != "fp32" and not (wanted == "bf16" and device.type == "cpu" and units):
         _refuse_nonsense(wanted, device.type, capability)
     return Precision(wanted, "asked for")
 
 
 def _best(kind: str, capability: tuple[int, int] | None, card: str) -> Precision:
     if kind == "cpu":
-        return Precision("fp32", "fastai's half precision is for NVIDIA GPUs alone")
+        return Precision("fp32", "this processor has no units for half precision")
     if kind == "mps":
         return Precision("fp32", "fastai's half precision is not for Apple's GPU")
     if kind != "cuda":
@@ -114,7 +117,7 @@ def _refuse_nonsense(wanted: str, kind: str, capability: tuple[int, int] | None)
         reason = (
             "processors compute in it slowly, or not at all"
             if wanted == "fp16"
-            else "fastai's mixed precision asks for CUDA's autocast, whatever the device is"
+            else "this one has no bf16 units, and would compute in it slowly"
         )
         raise BadInput(
             f"--precision {wanted} is not for the CPU: {reason}.", f"{use_fp32} on CPUs."
@@ -165,7 +168,12 @@ def apply(learn: Any, name: str) -> None:
         raise BadInput(f"{name!r} is no precision.", f"Give one of {', '.join(CHOICES[1:])}.")
     import fastai.callback.fp16  # noqa: F401 - gives learners these methods
 
-    if name == "fp16":
+    device = getattr(learn.dls, "device", None)
+    if name == "bf16" and getattr(device, "type", "") == "cpu":
+        from fastmagic.speed.half import MixedPrecision
+
+        learn.add_cb(MixedPrecision())
+    elif name == "fp16":
         learn.to_fp16()
     elif name == "bf16":
         learn.to_bf16()

@@ -47,7 +47,7 @@ def sped_up(lesson: Lesson, cache_limit: float, cache: Path | None = None) -> It
     pictures_for: Callable[[Any], Any] = _none
     if not settings.no_cache and cache_limit > 0:
         shelf = Shelf(
-            _cache_folder() if cache is None else cache,
+            platforms.cache_folder() if cache is None else cache,
             cache_limit * GB,
             platforms.usable_cores(),
             lambda made, of: lesson.view.bar("small copies of the pictures", made, of, " pictures"),
@@ -64,9 +64,3 @@ def sped_up(lesson: Lesson, cache_limit: float, cache: Path | None = None) -> It
 
 def _none(loader: Any) -> None:
     """Give no small copies."""
-
-
-def _cache_folder() -> Path:
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("fastmagic"))

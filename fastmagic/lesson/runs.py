@@ -51,7 +51,8 @@ class Run:
         What is written down of it beside its identity: `parts`, the digest of each thing that
         decides which cell it is, and `values`, those of the notebook's that its body uses.
     before
-        Where it was resumed: its `values` when it was begun, and its `status` until now.
+        Where it was resumed: its `values` when it was begun, the `precision` that was chosen for
+        it, and its `status` until now.
     copy
         The folder of its copy; None where there is none.
     """
@@ -239,7 +240,8 @@ def _about(told: dict[str, Any] | None) -> dict[str, Any]:
     """Give what was written down of a run when it was begun."""
     told = told or {}
     values = told.get("values")
-    return {"values": values if isinstance(values, dict) else {}, "status": told.get("status")}
+    kept = {key: told.get(key) for key in ("status", "precision")}
+    return {"values": values if isinstance(values, dict) else {}, **kept}
 
 
 def _candidates(runs: Path, name: str | None) -> list[Path]:

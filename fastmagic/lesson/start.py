@@ -16,8 +16,9 @@ from fastmagic.errors import LessonError
 from fastmagic.guard import files
 from fastmagic.guard.copies import EVERY
 from fastmagic.lesson import cell as cells
-from fastmagic.lesson import names, recipes, runs, sameness
+from fastmagic.lesson import names, precision, recipes, runs, sameness
 from fastmagic.lesson.forecast.words import Forecast
+from fastmagic.lesson.precision import Precision
 from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.settings import Settings
 from fastmagic.progress import View
@@ -26,6 +27,9 @@ NEED_WEIGHTS = ("classic", "pets", "quick")
 """The recipes that first train the head alone, on what a pretrained body sees."""
 
 WEIGHTS = {"imagenet": "ImageNet's weights", "none": "no weights, from scratch"}
+
+TRIALS = "precision.json"
+"""Beside the small copies: which precision is the quicker one, of what was tried here."""
 
 NO_DRIVE = (
     "No Google Drive is mounted: if this machine is taken away, the run is lost with it. To keep "
@@ -208,14 +212,16 @@ def _make(lesson: Lesson, run: runs.Run, device: Any) -> None:
     if namespace.get("learn") is not None and not is_ours(namespace["learn"]):
         lesson.view.note("The `learn` that was here before is replaced by the lesson's.")
     chosen = learner.choose_precision(settings, device)
+    learn = namespace["learn"] = learner.make_learner(
+        settings, dls, run.folder, chosen.name, namespace
+    )
+    if device.type == "cpu" and settings.precision in (None, "auto"):
+        chosen = _tried(lesson, run, learn)
     lesson.choices["precision"] = f"{chosen.name}: {chosen.why}."
     weights = WEIGHTS.get(settings.weights, settings.weights)
     lesson.view.note(
         f"Network: {settings.arch}, {weights}; pictures of {settings.size} pixels, "
         f"{dls.train.bs} a batch, on {device.type.upper()} in {chosen.name} ({chosen.why})."
-    )
-    learn = namespace["learn"] = learner.make_learner(
-        settings, dls, run.folder, chosen.name, namespace
     )
     if settings.weights == "none" and settings.recipe in NEED_WEIGHTS:
         lesson.view.note(
@@ -225,6 +231,25 @@ def _make(lesson: Lesson, run: runs.Run, device: Any) -> None:
     if settings.freeze_bn:
         learn.keep_batch_norm()
     _ours.add(learn)
+
+
+def _tried(lesson: Lesson, run: runs.Run, learn: Any) -> Precision:
+    """Choose the quicker precision on a processor, once for a run, and set it."""
+    from fastmagic.lesson import learner
+    from fastmagic.speed import half, trial
+
+    settings = lesson.settings
+    known = run.before.get("precision")
+    if known in ("fp32", "bf16"):
+        chosen = Precision(known, "as this run was begun")
+    elif half.is_supported():
+        chosen = Precision(*trial.quicker(learn, settings.size, platforms.cache_folder() / TRIALS))
+    else:
+        chosen = learner.choose_precision(settings, learn.dls.device)
+    precision.apply(learn, chosen.name)
+    run.about["precision"] = chosen.name
+    run.mark("running")
+    return chosen
 
 
 def _look_ahead(lesson: Lesson) -> None:

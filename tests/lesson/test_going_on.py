@@ -260,9 +260,9 @@ def test_a_run_that_goes_on_keeps_the_incidents_of_the_process_before(small_fold
 KEPT = """
 import numpy as np
 from fastai.callback.tracker import *
-early = EarlyStoppingCallback(monitor="valid_loss", comp=np.greater, patience=3)
+early = EarlyStoppingCallback(monitor="valid_loss", min_delta=1000, patience=3)
 best = SaveModelCallback(monitor="valid_loss")
-slower = ReduceLROnPlateau(monitor="valid_loss", comp=np.greater, patience=1)
+slower = ReduceLROnPlateau(monitor="valid_loss", min_delta=1000, patience=1)
 learn.fit(6, 5e-3, cbs=[early, best, slower, Stop()])
 """
 
@@ -283,5 +283,5 @@ def test_callbacks_that_count_epochs_go_on_counting_where_they_were(small_folder
             run(tmp_path / "stopped", at)
     again = run(tmp_path / "stopped", None)
     assert [len(s.epochs) for s in whole.stages] == [len(s.epochs) for s in again.stages]
-    assert 3 < len(whole.stages[0].epochs) < 6
+    assert len(whole.stages[0].epochs) == 4
     assert again.weights_sha256 == whole.weights_sha256

@@ -48,7 +48,7 @@ def test_a_card_without_tensor_cores_is_told_so(capability):
     ("asked", "device", "capability", "reason"),
     [
         ("fp16", CPU, None, "slowly"),
-        ("bf16", CPU, None, "CUDA's autocast"),
+        ("bf16", CPU, None, "no bf16 units"),
         ("fp16", MPS, None, "CUDA's autocast"),
         ("bf16", CUDA, (7, 5), "emulated"),
         ("bf16", CUDA, (6, 0), "emulated"),
@@ -79,6 +79,12 @@ def test_what_makes_sense_is_taken_as_asked(asked, device, capability):
     assert precision.choose(asked, device, capability).name == asked
 
 
+def test_a_processor_with_units_for_it_computes_in_bf16():
+    assert precision.choose("bf16", CPU, None, units=True).name == "bf16"
+    with pytest.raises(BadInput, match="slowly"):
+        precision.choose("fp16", CPU, None, units=True)
+
+
 def test_the_cards_without_tensor_cores_are_those_that_the_gpu_check_knows():
     from fastmagic.gpu import estimate
 
@@ -95,7 +101,7 @@ def test_a_precision_is_one_of_fastais_own_callbacks_and_fp32_is_none():
         before = len(learn.cbs)
         precision.apply(learn, name)
         names[name] = [type(cb).__module__ for cb in learn.cbs[before:]]
-    assert names == {"fp32": [], "fp16": ["fastai.callback.fp16"], "bf16": ["fastai.callback.fp16"]}
+    assert names == {"fp32": [], "fp16": ["fastai.callback.fp16"], "bf16": ["fastmagic.speed.half"]}
     assert learn.mixed_precision.amp_mode.value == "bf16"
     with pytest.raises(BadInput, match="'auto' is no precision"):
         precision.apply(learn, "auto")

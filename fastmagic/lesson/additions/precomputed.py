@@ -111,7 +111,7 @@ def renew_optimizer(learn: Any, before: Any, frozen_to: int) -> None:
 
 
 def half_precision_of(learn: Any) -> torch.dtype | None:
-    """Give the half precision that `learn.to_fp16()` or `learn.to_bf16()` trains in, on a GPU."""
+    """Give the half precision that `learn.to_fp16()` or `learn.to_bf16()` trains in."""
     mode = getattr(getattr(learn, "mixed_precision", None), "amp_mode", None)
     return {"fp16": torch.float16, "bf16": torch.bfloat16}.get(getattr(mode, "value", ""))
 
@@ -164,7 +164,8 @@ def batches(body: nn.Module, half: torch.dtype | None, loader: Any, numbers: Any
     try:
         with as_valid(1), torch.no_grad():
             for x, *y in pictures:
-                with torch.autocast(x.device.type, half, enabled=x.is_cuda and half is not None):
+                on = half is not None and (x.is_cuda or half is torch.bfloat16)
+                with torch.autocast(x.device.type, half, enabled=on):
                     found = body(x)
                 yield found.float().cpu().numpy(), [target.cpu() for target in y]
     finally:

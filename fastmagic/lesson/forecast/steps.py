@@ -186,8 +186,9 @@ class Steps:
         from fastmagic.lesson.additions.precomputed import half_precision_of
 
         half = half_precision_of(self._learn)
-        on = half is not None and self._device.type == "cuda"
-        return torch.autocast("cuda", half) if on else contextlib.nullcontext()
+        kind = self._device.type
+        on = half is not None and (kind == "cuda" or (kind, half) == ("cpu", torch.bfloat16))
+        return torch.autocast(kind, half) if on else contextlib.nullcontext()
 
     def _drop_gradients(self) -> None:
         for parameter in self._model.parameters():

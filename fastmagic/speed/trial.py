@@ -1,0 +1,120 @@
+"""Which precision is the quicker one for a network on this processor: a short trial, remembered.
+
+bf16 halves the memory that a step moves, and wins on most networks; on depthwise ones it loses once
+freed memory is kept. So both are tried. What was found is remembered for the network, the processor
+and torch's version, so that the same cell trains in the same precision again, bit for bit.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastmagic import whole
+
+BATCH = 16
+"""Pictures in a step of the trial."""
+
+WORTH = 1.2
+"""How much quicker bf16 has to be, for its rounding to be worth it."""
+
+LEAST = 0.1
+"""Seconds that a step in fp32 takes at least: for less, none of this matters."""
+
+
+def quicker(
+    learn: Any,
+    size: int,
+    remembered: Path,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[str, str]:
+    """Say whether fp32 or bf16 is quicker for a learner's network, and why.
+
+    Parameters
+    ----------
+    learn
+        fastai's learner; it is not changed.
+    size
+        Side of the pictures, in pixels.
+    remembered
+        The file that remembers what was found.
+    clock
+        Gives seconds.
+
+    Returns
+    -------
+    name, why
+        `fp32` or `bf16`, and the reason.
+    """
+    key = _key(learn.model, size)
+    known = _read(remembered)
+    if key not in known:
+        known[key] = _tried(copy.deepcopy(learn.model), size, clock)
+        _remember(remembered, key, known[key])
+    return known[key]
+
+
+def _tried(model: Any, size: int, clock: Callable[[], float]) -> tuple[str, str]:
+    import torch
+
+    for parameter in model.parameters():
+        parameter.requires_grad_()
+    pictures = torch.rand(BATCH, 3, size, size).contiguous(memory_format=torch.channels_last)
+    with torch.random.fork_rng(devices=[]):
+        plain = _seconds(model, pictures, clock, half=False)
+        if plain < LEAST:
+            return "fp32", "a step takes next to no time"
+        half = _seconds(model, pictures, clock, half=True)
+    times = plain / half
+    if times >= WORTH:
+        return "bf16", f"{times:.1f} times as quick as fp32 for this network on this processor"
+    return "fp32", f"bf16 is {times:.1f} times as quick for this network on this processor"
+
+
+def _seconds(model: Any, pictures: Any, clock: Callable[[], float], *, half: bool) -> float:
+    """Time a training step; the fastest of three, for what a busy machine adds comes and goes."""
+    import torch
+
+    model.train()
+    took = []
+    for _ in range(3):
+        began = clock()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            out = model(pictures)
+        out.float().logsumexp(dim=1).sum().backward()
+        took.append(clock() - began)
+        model.zero_grad(set_to_none=True)
+    return min(took)
+
+
+def _key(model: Any, size: int) -> str:
+    """Name a network at a size on this machine."""
+    import torch
+
+    shapes = [(name, tuple(value.shape)) for name, value in model.named_parameters()]
+    network = hashlib.sha256(repr(shapes).encode()).hexdigest()[:16]
+    where = f"{platform.processor() or platform.machine()} {torch.get_num_threads()} threads"
+    return f"{network} {size} torch {torch.__version__} {where}"
+
+
+def _read(file: Path) -> dict[str, tuple[str, str]]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {str(key): (str(name), str(why)) for key, (name, why) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _remember(file: Path, key: str, found: tuple[str, str]) -> None:
+    """Remember one more; whatever goes wrong stops nothing."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        whole.write_text(file, json.dumps({**_read(file), key: found}, indent=1))
+    except OSError:
+        pass

@@ -1,0 +1,151 @@
+"""bf16 on a processor: asked for or found by a trial, the same again, and gone after the cell."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import fastmagic
+from fastmagic.errors import Stopped
+from fastmagic.speed import half, trial
+
+pytestmark = pytest.mark.train
+
+SMALL = {"arch": "squeezenet1_1", "weights": "none", "size": 32, "bs": 16}
+needs_units = pytest.mark.skipif(not half.is_supported(), reason="this processor has no bf16")
+
+
+@pytest.mark.parametrize(
+    ("flags", "supported"),
+    [
+        ("fpu sse avx512f avx512_bf16 amx_tile", True),
+        ("fpu amx_bf16", True),
+        ("fpu avx512f", False),
+    ],
+)
+def test_the_processors_flags_tell(tmp_path, flags, supported):
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor : 0\nflags : {flags}\n")
+    assert half.is_supported(info) == supported
+
+
+@needs_units
+def test_a_lesson_in_bf16_goes_on_bit_for_bit_and_leaves_a_plain_learner(small_folder, tmp_path):
+    body = """
+from fastai.callback.core import Callback
+class Stop(Callback):
+    def before_batch(self):
+        if self.training and halt and self.epoch == 1:
+            raise KeyboardInterrupt
+learn.freeze()
+with learn.precomputed():
+    learn.fit(1, 1e-3)
+learn.unfreeze()
+learn.fit(3, 1e-3, cbs=Stop())
+kinds = {str(learn.model[0](dls.one_batch()[0]).dtype)}
+"""
+
+    def run(folder, halt, precision="bf16"):
+        names = {"halt": halt}
+        result = fastmagic.train_lesson1(
+            small_folder,
+            body,
+            precision=precision,
+            runs_folder=folder,
+            namespace=names,
+            **SMALL,
+        )
+        return result, names["learn"]
+
+    whole, learn = run(tmp_path / "whole", False)
+    with pytest.raises(Stopped):
+        run(tmp_path / "stopped", True)
+    again, _ = run(tmp_path / "stopped", False)
+    assert again.weights_sha256 == whole.weights_sha256
+    assert not hasattr(learn, "mixed_precision")
+    assert run(tmp_path / "fp32", False, "fp32")[0].weights_sha256 != whole.weights_sha256
+
+
+@needs_units
+def test_a_model_exported_within_the_cell_loads_in_plain_fastai(small_folder, tmp_path):
+    import subprocess
+    import sys
+
+    fastmagic.train_lesson1(
+        small_folder,
+        "learn.fit(1)\nlearn.export('in_the_cell.pkl')",
+        precision="bf16",
+        runs_folder=tmp_path,
+        **SMALL,
+    )
+    [file] = tmp_path.rglob("in_the_cell.pkl")
+    code = (
+        "import sys, warnings; warnings.simplefilter('ignore'); sys.modules['fastmagic'] = None\n"
+        "from fastai.vision.all import load_learner\n"
+        "learn = load_learner(sys.argv[1]); print(learn.predict(sys.argv[2])[0])"
+    )
+    picture = next((small_folder / "valid").rglob("*.png"))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(file), str(picture)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("cats", "dogs")
+
+
+class Clock:
+    """Says that each step takes what is next in a list."""
+
+    def __init__(self, *seconds):
+        self.now, self.seconds, self.began = 0.0, list(seconds), False
+
+    def __call__(self):
+        if self.began:
+            self.now += self.seconds.pop(0)
+        self.began = not self.began
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("seconds", "name"),
+    [
+        ([2.0, 1.0, 1.0, 2.0, 0.5, 0.9], "bf16"),
+        ([1.0, 1.0, 1.0, 0.9, 0.9, 0.9], "fp32"),
+        ([1.0, 1.0, 1.0, 2.0, 2.0, 2.0], "fp32"),
+        ([0.01, 0.02, 0.05], "fp32"),
+    ],
+    ids=["twice as quick", "hardly quicker", "slower", "a small network"],
+)
+def test_the_quicker_one_is_chosen_and_remembered(tmp_path, seconds, name):
+    from tests.guard.test_attach import make_learner
+
+    learn = picture_learner(make_learner())
+    before = {key: value.clone() for key, value in learn.model.state_dict().items()}
+    file = tmp_path / "new" / "precision.json"
+    found = trial.quicker(learn, 16, file, Clock(*seconds))
+    assert found[0] == name
+    assert trial.quicker(learn, 16, file, Clock()) == found  # no step is taken
+    assert len(json.loads(file.read_text())) == 1
+    after = learn.model.state_dict()
+    assert all((before[key] == after[key]).all() for key in before)
+
+
+def picture_learner(learn):
+    """Give a learner a network that looks at pictures."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    learn.model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    return learn
+
+
+def test_a_memory_that_is_damaged_is_tried_again(tmp_path):
+    from tests.guard.test_attach import make_learner
+
+    file = tmp_path / "precision.json"
+    file.write_text("[")
+    learn = picture_learner(make_learner())
+    assert trial.quicker(learn, 16, file, Clock(1.0, 1.0, 1.0, 0.2, 0.2, 0.2))[0] == "bf16"

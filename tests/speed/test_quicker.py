@@ -1,0 +1,121 @@
+"""What makes a lesson quicker changes nothing else, has its switch, and is gone after the cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+import fastmagic
+from fastmagic.progress import View
+from fastmagic.speed.shelf import Shelf
+
+pytestmark = pytest.mark.train
+
+SMALL = {"arch": "squeezenet1_1", "weights": "none", "size": 24, "bs": 8}
+
+
+def lesson(folder, runs, body="learn.unfreeze()\nlearn.fit(2, 1e-3)", **options):
+    names: dict = {}
+    result = fastmagic.train_lesson1(
+        folder, body, runs_folder=runs, namespace=names, **{**SMALL, **options}
+    )
+    return result, names
+
+
+def test_the_weights_are_the_same_from_an_empty_store_and_a_full_one_with_any_workers(
+    small_folder, tmp_path
+):
+    digests = set()
+    for number, workers in enumerate((0, 0, 2)):
+        result, names = lesson(small_folder, tmp_path / str(number), workers=workers)
+        digests.add(result.weights_sha256)
+    assert len(digests) == 1
+    assert list(Path(platformdirs.user_cache_dir("fastmagic")).glob("pictures/*/pictures"))
+    assert not hasattr(names["dls"].train, "_pictures")
+    assert type(names["dls"].train).__mro__[1].__name__ != "Positioned"
+
+
+def test_a_store_that_cannot_be_kept_changes_nothing(small_folder, tmp_path):
+    kept, _ = lesson(small_folder, tmp_path / "kept")
+    none, _ = lesson(small_folder, tmp_path / "none", cache_limit=1e-9)
+    assert none.weights_sha256 == kept.weights_sha256
+
+
+def test_each_has_a_switch_and_its_line(small_folder, tmp_path):
+    quick, _ = lesson(small_folder, tmp_path / "quick")
+    assert {"pictures", "layout"} <= quick.choices.keys()
+    plain, _ = lesson(
+        small_folder,
+        tmp_path / "plain",
+        no_cache=True,
+        no_channels_last=True,
+        no_allocator=True,
+    )
+    assert not {"pictures", "layout", "memory"} & plain.choices.keys()
+    assert plain.accuracy is not None
+    assert "--no-cache" in str(quick)
+
+
+def test_the_network_lies_as_torch_makes_it_when_the_cell_is_over(small_folder, tmp_path):
+    body = """
+import torch
+weights = [p for p in learn.model.parameters() if p.ndim == 4]
+inside = [p.is_contiguous(memory_format=torch.channels_last) for p in weights]
+learn.fit(1)
+"""
+    _, names = lesson(small_folder, tmp_path, body)
+    assert all(names["inside"])
+    assert all(p.is_contiguous() for p in names["learn"].model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("items", "served"),
+    [
+        ("Resize(24)", True),
+        ("Resize((24, 32))", True),
+        ("Resize(24, method='squish')", False),
+        ("RandomResizedCrop(24)", False),
+        ("[Resize(24), FlipItem()]", False),
+    ],
+)
+def test_only_what_fastai_cuts_from_photographs_is_read_from_copies(
+    small_folder, tmp_path, items, served
+):
+    import fastai.vision.all as fastai
+
+    dls = fastai.ImageDataLoaders.from_folder(
+        small_folder, valid="valid", item_tfms=eval(items, vars(fastai)), bs=4, num_workers=0
+    )
+    said = []
+    shelf = Shelf(tmp_path, 1e9, 2, lambda made, of: said.append((made, of)))
+    for loader in dls:
+        found = shelf.pictures_for(loader)
+        assert (found is not None) == served
+        if found is not None:
+            assert found.missing(loader.dataset.items) == []
+    assert said == ([(32, 32), (16, 16)] if served else [])
+
+
+def test_a_table_or_a_loader_of_tensors_is_left_alone(tmp_path):
+    import torch
+    from fastai.data.core import DataLoaders
+    from torch.utils.data import TensorDataset
+
+    data = TensorDataset(torch.zeros(8, 3), torch.zeros(8))
+    loader = DataLoaders.from_dsets(data, data, bs=4).train
+    assert Shelf(tmp_path, 1e9, 1, lambda *_: None).pictures_for(loader) is None
+
+
+def test_the_making_of_the_copies_is_seen(small_folder, tmp_path):
+    seen = []
+
+    class Bars(View):
+        def bar(self, label, *rest, **more):
+            seen.append(label)
+            super().bar(label, *rest, **more)
+
+    view = Bars()
+    fastmagic.train_lesson1(small_folder, "learn.fit(1)", runs_folder=tmp_path, show=view, **SMALL)
+    assert "small copies of the pictures" in seen
