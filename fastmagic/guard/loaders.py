@@ -21,7 +21,8 @@ from numbers import Integral
 from typing import Any
 
 from fastai.torch_basics import Transform
-from fastai.torch_core import to_device
+from fastai.torch_core import TensorImage, to_device
+from fastai.vision.augment import Resize
 from fastcore.foundation import L
 
 from fastmagic.guard import positions
@@ -50,7 +51,22 @@ class Positioned:
             return super().do_item(item)  # type: ignore[misc]
         seed, position = self._at
         with positions.at_item(seed, *position, "item", item):
-            return super().do_item(item)  # type: ignore[misc]
+            cut = None if self._pictures is None else self._cut(item)
+            return super().do_item(item) if cut is None else cut  # type: ignore[misc]
+
+    def _cut(self, item: Any) -> Any:
+        """Give one item, its picture cut from the small copy; None where fastai has to do it."""
+        dataset, steps = self.dataset, self.after_item  # type: ignore[attr-defined]
+        resize = next(one for one in steps.fs if isinstance(one, Resize))
+
+        def shares() -> tuple[float, float]:
+            resize.before_call(None, steps.split_idx)
+            return resize.pcts
+
+        pixels = self._pictures.cut(dataset.items[item], shares)
+        if pixels is None:
+            return None
+        return (TensorImage(pixels), *(one[item] for one in dataset.tls[1:]))
 
     def create_item(self, item: Any) -> Any:
         """Give one item as the data set has it, its picture from the small copies where it can."""

@@ -179,3 +179,12 @@ def test_memory_that_runs_out_is_known_by_all_its_names(error):
 def test_what_does_not_grow_with_the_batch_is_not_scaled_with_it():
     assert at_full_batch(peak=300, batch=16, fixed=100, full=64) == 900
     assert at_full_batch(peak=90, batch=16, fixed=100, full=64) == 100
+
+
+def test_small_copies_are_made_once_on_all_cores_and_read_in_every_pass():
+    epoch = Work("whole", 1)
+    made = 1100 * 0.01 / 2
+    once = 1000 * 0.042 + 100 * 0.012
+    assert seconds(epoch, again=0.002) == pytest.approx(made + once)
+    assert seconds(epoch, epoch, again=0.002) == pytest.approx(made + 2 * once)
+    assert seconds(again=0.002) == 0

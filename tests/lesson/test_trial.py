@@ -329,3 +329,15 @@ def test_on_a_real_gpu_a_step_fits_or_not_and_its_memory_comes_back(small_folder
     assert torch.cuda.memory_allocated() <= taken + 2**20
     assert weights_sha256(learn.model.state_dict()) == before[0]
     assert torch.equal(torch.cuda.get_rng_state(), before[1])
+
+
+def test_what_a_small_copy_takes_is_timed_where_there_will_be_some(small_folder):
+    from fastai.vision.all import ImageDataLoaders, Resize, squeezenet1_1, vision_learner
+
+    dls = ImageDataLoaders.from_folder(
+        small_folder, valid="valid", item_tfms=Resize(24), bs=8, num_workers=0
+    )
+    learn = vision_learner(dls, squeezenet1_1, pretrained=False)
+    trial, _ = measure(learn, copies=True)
+    assert 0 < trial.again < 0.1
+    assert measure(learn)[0].again is None

@@ -149,3 +149,29 @@ def test_a_memory_that_is_damaged_is_tried_again(tmp_path):
     file.write_text("[")
     learn = picture_learner(make_learner())
     assert trial.quicker(learn, 16, file, Clock(1.0, 1.0, 1.0, 0.2, 0.2, 0.2))[0] == "bf16"
+
+
+@needs_units
+def test_what_was_chosen_stays_with_the_run_whatever_is_remembered_later(small_folder, tmp_path):
+    from fastmagic import platforms
+
+    body = "stop = 1 / ready\nlearn.fit(1)"
+
+    def run(folder, ready):
+        names = {"ready": ready}
+        result = fastmagic.train_lesson1(
+            small_folder, body, runs_folder=folder, namespace=names, **SMALL
+        )
+        return result, names["learn"]
+
+    first, learn = run(tmp_path / "first", 1)
+    assert first.choices["precision"].startswith("fp32: a step takes next to no time")
+    file = platforms.cache_folder() / "precision.json"
+    [key] = json.loads(file.read_text())
+    file.write_text(json.dumps({key: ["bf16", "twice as quick"]}))
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "second", 0)
+    file.write_text(json.dumps({key: ["fp32", "slower"]}))
+    second, learn = run(tmp_path / "second", 1)
+    assert second.choices["precision"] == "bf16: as this run was begun."
+    assert not hasattr(learn, "mixed_precision")

@@ -98,6 +98,33 @@ def test_only_what_fastai_cuts_from_photographs_is_read_from_copies(
     assert said == ([(32, 32), (16, 16)] if served else [])
 
 
+@pytest.mark.parametrize("size", [24, (24, 20), 32, 40])
+@pytest.mark.parametrize("split", [0, 1])
+def test_what_is_cut_is_to_the_byte_what_fastai_cuts_from_the_same_copy(
+    small_folder, tmp_path, size, split
+):
+    import torch
+    from fastai.vision.all import ImageDataLoaders, Resize
+
+    from fastmagic.guard.loaders import Loaders
+
+    dls = ImageDataLoaders.from_folder(
+        small_folder, valid="valid", item_tfms=Resize(size), bs=4, num_workers=0
+    )
+    loader = dls[split]
+    shelf = Shelf(tmp_path, 1e9, 2, lambda *_: None)
+    loaders = Loaders(lambda: None, shelf.pictures_for)
+    loaders.place(loader, 7, "here")
+    loader.before_iter()
+    quickly = [loader.do_item(i) for i in range(12)]
+    loader._pictures.cut = lambda *_: None  # fastai's own Resize and ToTensor
+    slowly = [loader.do_item(i) for i in range(12)]
+    for a, b in zip(quickly, slowly, strict=True):
+        assert type(a[0]) is type(b[0])
+        assert torch.equal(a[0], b[0])
+        assert int(a[1]) == int(b[1])
+
+
 def test_a_table_or_a_loader_of_tensors_is_left_alone(tmp_path):
     import torch
     from fastai.data.core import DataLoaders

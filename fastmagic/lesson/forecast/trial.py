@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastmagic import platforms
@@ -18,6 +18,7 @@ from fastmagic.lesson.forecast.memory import (
     at_full_batch,
 )
 from fastmagic.lesson.forecast.steps import Kind, Steps, untouched
+from fastmagic.speed.shelf import seconds_from_copy
 
 BUDGET = 5.0
 """Seconds that a trial may take on a processor; the first two pictures are looked at anyway."""
@@ -56,6 +57,8 @@ class Trial:
         cores that they may use.
     memory
         Whether the whole network's step fits; None on processors and Apple's GPU.
+    again
+        Seconds to load a picture from its small copy; None where there are none.
     """
 
     device: str
@@ -70,11 +73,13 @@ class Trial:
     workers: int
     cores: int
     memory: Memory | None = None
+    again: float | None = None
 
 
 def measure(
     learn: Any,
     *,
+    copies: bool = False,
     budget_s: float = BUDGET,
     gauge: Gauge | None = None,
     clock: Callable[[], float] = time.perf_counter,
@@ -85,6 +90,8 @@ def measure(
     ----------
     learn
         fastai's learner, with fastai's loaders.
+    copies
+        Whether pictures will be read from small copies of them.
     budget_s
         Seconds that this may take on a processor, roughly.
     gauge
@@ -103,7 +110,9 @@ def measure(
             gauge = Cuda(device)
         with warnings.catch_warnings(), untouched(learn, device):
             warnings.simplefilter("ignore")  # the fit itself will say them
-            return _measured(learn, device, budget_s, gauge, clock), ""
+            trial = _measured(learn, device, budget_s, gauge, clock)
+            again = seconds_from_copy(learn.dls.train, clock) if copies else None
+            return replace(trial, again=again), ""
     except Exception as error:  # whatever the person's network, loss or pictures raise
         return None, f"no step could be tried beforehand ({first_line(error)})"
 

@@ -153,7 +153,16 @@ class _Costs:
         """Give the seconds of all works; None where one is not known."""
         each = [self.of(work) for work in plan.works]
         known = [seconds for seconds in each if seconds is not None]
-        return sum(known) if plan.complete and len(known) == len(each) else None
+        if not plan.complete or len(known) != len(each):
+            return None
+        return sum(known) + (self._copies() if known else 0.0)
+
+    def _copies(self) -> float:
+        """Give the seconds in which the small copies of all pictures are made, on all cores."""
+        trial = self.trial
+        if trial.again is None:
+            return 0.0
+        return (self.train + self.valid) * trial.loading / max(1, trial.cores)
 
     def of(self, work: Work) -> float | None:
         """Give the seconds of a work; None where its step was not measured."""
@@ -198,9 +207,10 @@ class _Costs:
     def _with_loading(self, computing: float) -> float:
         """Add what loading a picture takes: beside the GPU's work, or on the same cores."""
         trial = self.trial
+        each = trial.loading if trial.again is None else trial.again
         if not trial.workers:
-            return computing + trial.loading
-        loading = trial.loading / min(trial.workers, trial.cores)
+            return computing + each
+        loading = each / min(trial.workers, trial.cores)
         return computing + loading if trial.device == "cpu" else max(computing, loading)
 
 
