@@ -79,7 +79,7 @@ def train_lesson1(
     workers, precision, freeze_bn, no_cache, no_channels_last, no_allocator
         As in `Settings` too.
     cache_limit
-        GB that the small copies of a data set's pictures may take.
+        GB that the small copies of all data sets' pictures may take.
     after
         A finished lesson, whose learner this one goes on with; None for a fresh learner.
     time_limit

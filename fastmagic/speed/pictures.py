@@ -146,10 +146,8 @@ class Pictures:
         import numpy as np
 
         known = self._known.get(str(file))
-        if known is None or not _is_of(known, file):
+        if known is None or not _is_of(known, file) or not self._is_mapped():
             return np.asarray(small_copy(file, self.size))
-        if self._bytes is None:
-            self._map()
         return self._bytes[known.offset : known.end].reshape(known.height, known.width, 3)
 
     def missing(self, files: Iterable[Path]) -> list[Path]:
@@ -251,11 +249,16 @@ class Pictures:
             return
         self._known = {}
 
-    def _map(self) -> None:
+    def _is_mapped(self) -> bool:
+        """Open the file where it is not yet; another notebook may have made room of it."""
         import numpy as np
 
-        assert self.folder is not None
-        self._bytes = np.memmap(self.folder / "pictures", np.uint8, "r")
+        if self._bytes is None and self.folder is not None:
+            try:
+                self._bytes = np.memmap(self.folder / "pictures", np.uint8, "r")
+            except (OSError, ValueError):
+                self._known = {}
+        return self._bytes is not None
 
 
 def folder_of(cache: Path, data: Path, size: tuple[int, int]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -23,7 +24,7 @@ class Shelf:
     cache
         The folder under which copies are kept.
     limit
-        Bytes that the copies of one data set may take.
+        Bytes that all copies may take.
     threads
         How many pictures to reduce at once.
     tell
@@ -35,10 +36,13 @@ class Shelf:
     ) -> None:
         self._cache, self._limit, self._threads, self._tell = cache, limit, threads, tell
         self._made: dict[tuple[Any, ...], Pictures] = {}
-        self.seconds = 0.0  # that the making took
+        self._whole: set[tuple[Any, ...]] = set()
 
     def pictures_for(self, loader: Any) -> Pictures | None:
         """Give the copies for a loader, made now where they are missing.
+
+        Those of a loader that shows a part of its pictures are not made beforehand: which part is
+        not known, and it may be a small one.
 
         Parameters
         ----------
@@ -55,16 +59,51 @@ class Shelf:
         if size is None:
             return None
         files = list(loader.dataset.items)
-        root = Path(os.path.commonpath([file.parent for file in files]))
+        root = _common_folder(files)
+        if root is None:
+            return None
         key = (root, size, len(files), files[0], files[-1])
         if key not in self._made:
-            free = _free(self._cache)
-            pictures = Pictures(
-                folder_of(self._cache, root, size), size, min(self._limit, SHARE_OF_DISK * free)
-            )
-            pictures.make(files, self._threads, self._tell)
+            folder = folder_of(self._cache, root, size)
+            room = self._limit - make_room(folder, self._limit / 2)
+            pictures = Pictures(folder, size, min(room, SHARE_OF_DISK * _free(self._cache)))
             self._made[key] = pictures
-        return self._made[key]
+        pictures = self._made[key]
+        if key not in self._whole and loader.n == len(files):
+            pictures.make(files, self._threads, self._tell)
+            self._whole.add(key)
+        return pictures
+
+
+def make_room(folder: Path, most: float) -> float:
+    """Remove the copies that were not used for longest, until the others take no more than this.
+
+    Parameters
+    ----------
+    folder
+        The copies that are wanted now: they stay.
+    most
+        Bytes that the others may take.
+
+    Returns
+    -------
+    float
+        Bytes that the others take now.
+    """
+    others = []
+    for file in folder.parent.glob("*/pictures"):
+        with contextlib.suppress(OSError):
+            if file.parent != folder:
+                others.append((file.parent.stat().st_mtime, file.stat().st_size, file.parent))
+    taken = float(sum(size for _, size, _ in others))
+    for _, size, other in sorted(others):
+        if taken <= most:
+            break
+        shutil.rmtree(other, ignore_errors=True)
+        taken -= size
+    with contextlib.suppress(OSError):
+        os.utime(folder)  # it is used now
+    return taken
 
 
 def seconds_from_copy(loader: Any, clock: Callable[[], float], tries: int = 8) -> float | None:
@@ -91,6 +130,13 @@ def seconds_from_copy(loader: Any, clock: Callable[[], float], tries: int = 8) -
     for one in copies:
         loader.after_item((one, *rest))
     return (clock() - began) / tries
+
+
+def _common_folder(files: list[Path]) -> Path | None:
+    try:
+        return Path(os.path.commonpath([file.parent for file in files]))
+    except ValueError:  # some from here, some from the root; or from two drives
+        return None
 
 
 def _cut_to(loader: Any) -> tuple[int, int] | None:

@@ -125,6 +125,28 @@ def test_a_place_that_cannot_be_written_is_done_without(photographs, tmp_path):
     assert looks(store, photographs) == looks(Pictures(None, (32, 32)), photographs)
 
 
+def test_copies_that_another_notebook_has_removed_are_made_each_time(photographs, tmp_path):
+    import shutil
+
+    Pictures(tmp_path / "store", (32, 32)).make(photographs, threads=1)
+    store = Pictures(tmp_path / "store", (32, 32))
+    shutil.rmtree(tmp_path / "store")
+    assert looks(store, photographs) == looks(Pictures(None, (32, 32)), photographs)
+
+
+def test_what_was_not_used_for_longest_makes_room(photographs, tmp_path):
+    from fastmagic.speed.shelf import make_room
+
+    folders = [tmp_path / name for name in "abc"]
+    for when, folder in enumerate(folders):
+        Pictures(folder, (32, 32)).make(photographs, threads=1)
+        os.utime(folder, (when, when))
+    each = (folders[0] / "pictures").stat().st_size
+    assert make_room(folders[0], 1.5 * each) == each
+    assert [folder.exists() for folder in folders] == [True, False, True]
+    assert folders[0].stat().st_mtime > 1000
+
+
 def test_two_sizes_and_two_data_sets_never_mix(tmp_path):
     one = folder_of(tmp_path, tmp_path / "a", (32, 32))
     assert one == folder_of(tmp_path, tmp_path / "b" / ".." / "a", (32, 32))

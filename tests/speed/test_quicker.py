@@ -125,6 +125,21 @@ def test_what_is_cut_is_to_the_byte_what_fastai_cuts_from_the_same_copy(
         assert int(a[1]) == int(b[1])
 
 
+def test_a_loader_that_shows_a_part_does_not_have_all_copies_made(small_folder, tmp_path):
+    from fastai.vision.all import ImageDataLoaders, Resize
+
+    dls = ImageDataLoaders.from_folder(
+        small_folder, valid="valid", item_tfms=Resize(24), bs=4, num_workers=0
+    )
+    part = dls.train.new(n=3, get_idxs=lambda: [0, 1, 2])
+    said = []
+    shelf = Shelf(tmp_path, 1e9, 2, lambda made, of: said.append(of))
+    assert shelf.pictures_for(part) is not None
+    assert not said
+    assert shelf.pictures_for(dls.train).missing(dls.train.items) == []
+    assert said == [32]
+
+
 def test_a_table_or_a_loader_of_tensors_is_left_alone(tmp_path):
     import torch
     from fastai.data.core import DataLoaders
