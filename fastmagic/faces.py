@@ -238,7 +238,8 @@ def _html(part: Part) -> str:
         return f'<div role="heading" aria-level="2" style="{style}">{html.escape(part.text)}</div>'
     if isinstance(part, Code):
         style = (
-            "margin:.3em 0;padding:.4em .6em;border:1px solid rgba(128,128,128,.35);overflow-x:auto"
+            "margin:.3em 0;padding:.4em .6em;border:1px solid rgba(128,128,128,.35);"
+            "white-space:pre-wrap;overflow-wrap:anywhere"
         )
         return f'<pre style="{style}">{html.escape(part.text)}</pre>'
     if isinstance(part, Picture):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmagic import whole
+from fastmagic.errors import first_line
 
 BATCH = 16
 """Pictures in a step of the trial."""
@@ -50,12 +51,15 @@ def quicker(
     Returns
     -------
     name, why
-        `fp32` or `bf16`, and the reason.
+        `fp32` or `bf16`, and the reason; `fp32` too where the network takes no pictures.
     """
     key = _key(learn.model, size)
     known = _read(remembered)
     if key not in known:
-        known[key] = _tried(copy.deepcopy(learn.model), size, clock)
+        try:
+            known[key] = _tried(copy.deepcopy(learn.model), size, clock)
+        except Exception as error:  # whatever the person's network raises; its fit will say it
+            return "fp32", f"bf16 could not be tried ({first_line(error)})"
         _remember(remembered, key, known[key])
     return known[key]
 

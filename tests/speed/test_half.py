@@ -175,3 +175,14 @@ def test_what_was_chosen_stays_with_the_run_whatever_is_remembered_later(small_f
     second, learn = run(tmp_path / "second", 1)
     assert second.choices["precision"] == "bf16: as this run was begun."
     assert not hasattr(learn, "mixed_precision")
+
+
+def test_a_network_that_cannot_be_tried_trains_in_fp32(tmp_path):
+    from tests.guard.test_attach import make_learner
+
+    learn = picture_learner(make_learner())
+    learn.model[3].register_forward_hook(lambda *_: 1 / 0)
+    name, why = trial.quicker(learn, 16, tmp_path / "precision.json")
+    assert name == "fp32"
+    assert "could not be tried (division by zero)" in why
+    assert not (tmp_path / "precision.json").exists()
