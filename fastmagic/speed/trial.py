@@ -73,7 +73,7 @@ def _tried(model: Any, size: int, clock: Callable[[], float]) -> tuple[str, str]
     with torch.random.fork_rng(devices=[]):
         plain = _seconds(model, pictures, clock, half=False)
         if plain < LEAST:
-            return "fp32", "a step takes next to no time"
+            return "fp32", "steps are so short that half precision gains nothing"
         half = _seconds(model, pictures, clock, half=True)
     times = plain / half
     if times >= WORTH:

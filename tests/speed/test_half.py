@@ -165,7 +165,7 @@ def test_what_was_chosen_stays_with_the_run_whatever_is_remembered_later(small_f
         return result, names["learn"]
 
     first, learn = run(tmp_path / "first", 1)
-    assert first.choices["precision"].startswith("fp32: a step takes next to no time")
+    assert first.choices["precision"].startswith("fp32: steps are so short")
     file = platforms.cache_folder() / "precision.json"
     [key] = json.loads(file.read_text())
     file.write_text(json.dumps({key: ["bf16", "twice as quick"]}))
