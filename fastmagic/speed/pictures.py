@@ -205,7 +205,6 @@ class Pictures:
             (self.folder / "pictures").open("ab") as store,
         ):
             store.truncate(end)  # what a kill left without a line
-            store.seek(end)
             for file, picture in zip(files, crew.map(self._copy, files), strict=True):
                 if picture is None:
                     continue

@@ -37,6 +37,7 @@ class Shelf:
         self._cache, self._limit, self._threads, self._tell = cache, limit, threads, tell
         self._made: dict[tuple[Any, ...], Pictures] = {}
         self._whole: set[tuple[Any, ...]] = set()
+        self._asked: list[tuple[Any, Path | None]] = []  # where whose photographs lie
 
     def pictures_for(self, loader: Any) -> Pictures | None:
         """Give the copies for a loader, made now where they are missing.
@@ -56,12 +57,10 @@ class Shelf:
             cuts, and nothing else before they are tensors.
         """
         size = _cut_to(loader)
-        if size is None:
+        root = None if size is None else self._root_of(loader.dataset)
+        if size is None or root is None:
             return None
         files = list(loader.dataset.items)
-        root = _common_folder(files)
-        if root is None:
-            return None
         key = (root, size, len(files), files[0], files[-1])
         if key not in self._made:
             folder = folder_of(self._cache, root, size)
@@ -73,6 +72,15 @@ class Shelf:
             pictures.make(files, self._threads, self._tell)
             self._whole.add(key)
         return pictures
+
+    def _root_of(self, dataset: Any) -> Path | None:
+        """Give the folder of a data set's photographs, looked at once: each pass asks again."""
+        for known, root in self._asked:
+            if known is dataset:
+                return root
+        root = _common_folder(list(dataset.items)) if _are_photographs(dataset) else None
+        self._asked.append((dataset, root))
+        return root
 
 
 def make_room(folder: Path, most: float) -> float:
@@ -121,7 +129,7 @@ def seconds_from_copy(loader: Any, clock: Callable[[], float], tries: int = 8) -
     from fastai.vision.core import PILImage
 
     size = _cut_to(loader)
-    if size is None:
+    if size is None or not _are_photographs(loader.dataset):
         return None
     files = [loader.dataset.items[number % loader.n] for number in range(tries)]
     rest = tuple(one[0] for one in loader.dataset.tls[1:])
@@ -140,7 +148,7 @@ def _common_folder(files: list[Path]) -> Path | None:
 
 
 def _cut_to(loader: Any) -> tuple[int, int] | None:
-    """Give the width and height to which `Resize` cuts a loader's photographs; None for others."""
+    """Give the width and height that `Resize` alone cuts a loader's pictures to, else None."""
     from fastai.data.transforms import ToTensor
     from fastai.vision.augment import Resize, ResizeMethod
 
@@ -148,8 +156,6 @@ def _cut_to(loader: Any) -> tuple[int, int] | None:
     resize = [one for one in steps if type(one) is Resize]
     others = [one for one in steps if type(one) not in (Resize, ToTensor)]
     if len(resize) != 1 or others or resize[0].method != ResizeMethod.Crop or resize[0].p != 1:
-        return None
-    if not _are_photographs(getattr(loader, "dataset", None)):
         return None
     width, height = resize[0].size
     return int(width), int(height)
