@@ -13,6 +13,8 @@ from fastmagic.lesson.start import Lesson
 from fastmagic.speed import allocator
 from fastmagic.speed.shelf import GB, Shelf
 
+COPIED = "each is decoded and reduced once, and kept small (--no-cache)."
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -44,7 +46,7 @@ def sped_up(lesson: Lesson, cache_limit: float, cache: Path | None = None) -> It
         The folder that keeps them; the person's cache folder by default.
     """
     settings, choices = lesson.settings, lesson.choices
-    pictures_for: Callable[[Any], Any] = _none
+    shelf = None
     if not settings.no_cache and cache_limit > 0:
         shelf = Shelf(
             platforms.cache_folder() if cache is None else cache,
@@ -52,15 +54,16 @@ def sped_up(lesson: Lesson, cache_limit: float, cache: Path | None = None) -> It
             platforms.usable_cores(),
             lambda made, of: lesson.view.bar("small copies of the pictures", made, of, " pictures"),
         )
-        pictures_for = shelf.pictures_for
-        choices["pictures"] = "each is decoded and reduced once, and kept small (--no-cache)."
+
+    def pictures_for(loader: Any) -> Any:
+        found = None if shelf is None else shelf.pictures_for(loader)
+        if found is not None:  # a body's own loaders may read in another way
+            choices["pictures"] = COPIED
+        return found
+
     if not settings.no_channels_last:
         choices["layout"] = "channels last on a processor (--no-channels-last)."
     with allocator.kept(wanted=not settings.no_allocator) as keeps:
         if keeps:
             choices["memory"] = "what a step frees is kept for the next one (--no-allocator)."
         yield Speed(not settings.no_channels_last, pictures_for)
-
-
-def _none(loader: Any) -> None:
-    """Give no small copies."""

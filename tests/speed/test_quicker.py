@@ -161,3 +161,16 @@ def test_the_making_of_the_copies_is_seen(small_folder, tmp_path):
     view = Bars()
     fastmagic.train_lesson1(small_folder, "learn.fit(1)", runs_folder=tmp_path, show=view, **SMALL)
     assert "small copies of the pictures" in seen
+
+
+def test_nothing_is_said_of_copies_where_a_body_reads_in_its_own_way(small_folder, tmp_path):
+    body = """
+from fastai.vision.all import *
+own = ImageDataLoaders.from_folder(
+    path, valid="valid", item_tfms=RandomResizedCrop(24), bs=8, num_workers=0
+)
+mine = vision_learner(own, squeezenet1_1, pretrained=False)
+mine.fit(1)
+"""
+    result, _ = lesson(small_folder, tmp_path, body)
+    assert "pictures" not in result.choices
