@@ -186,6 +186,12 @@ class FastMagics(Magics):
     @argument("--bs", type=int, help="Pictures in a batch.")
     @argument("--epochs", type=int, help="Epochs of the recipe's main fit.")
     @argument("--lr", type=float, help="Learning rate of the recipe's main fit.")
+    @argument(
+        "--progressive",
+        action="store_true",
+        default=None,
+        help="Let the first epochs of recipe classic see smaller pictures: quicker.",
+    )
     @argument("--seed", type=int, help="Where all randomness comes from (42).")
     @argument("--valid-pct", type=float, help="Share kept for validation (0.2).")
     @argument("--workers", type=int, help="Processes that load pictures.")
@@ -199,6 +205,12 @@ class FastMagics(Magics):
         action="store_true",
         default=None,
         help="Keep the batch norms of the network's body as ImageNet left them.",
+    )
+    @argument(
+        "--no-precompute",
+        action="store_true",
+        default=None,
+        help="Where the body precomputes, train on the whole frozen network, as plain fastai does.",
     )
     @argument(
         "--no-cache",

@@ -308,7 +308,12 @@ class Attached:
         self._additions = additions
         self._loaders = Loaders(session.before_transforms, session.pictures_for)
         self._before = list(defaults.callbacks)
-        members = {"session": session, "place": self._loaders.place, "protect": self._protect}
+        members = {
+            "session": session,
+            "place": self._loaders.place,
+            "lending": self._loaders.lending,
+            "protect": self._protect,
+        }
         self._watch = type("Watch", (Watch,), members)
         self._without_progress: set[int] = set()
 

@@ -28,7 +28,7 @@ from fastcore.foundation import L
 from fastmagic.guard import positions
 from fastmagic.guard.positions import Position
 
-OURS = ("_at", "_skip", "_on_host", "_pictures")
+OURS = ("_at", "_skip", "_on_host", "_pictures", "_lends")
 """Attributes that a loader has only while a cell runs."""
 
 DEAD_WORKER = re.compile(
@@ -44,6 +44,7 @@ class Positioned:
     _skip = 0  # batches that the next pass leaves out
     _on_host = False  # its batches are transformed in the host's memory
     _pictures: Any = None  # the small copies that its pictures are read from
+    _lends: Callable[[Any], None] | None = None  # gives the small copies to what is made of it
 
     def do_item(self, item: Any) -> Any:
         """Load one item as its position has it; one without a number as it comes."""
@@ -84,7 +85,10 @@ class Positioned:
 
     def new(self, *args: Any, **kwargs: Any) -> Any:
         """Make a loader like this one, of the plain class: the cell may keep it."""
-        return super().new(*args, **{"cls": type(self).__mro__[2], **kwargs})  # type: ignore[misc]
+        made = super().new(*args, **{"cls": type(self).__mro__[2], **kwargs})  # type: ignore[misc]
+        if self._lends is not None:
+            self._lends(made)
+        return made
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         state = dict(vars(self))
@@ -174,6 +178,10 @@ def is_dead_worker(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and bool(DEAD_WORKER.search(str(error)))
 
 
+def no_copies(loader: Any, numbers: Any = None) -> None:
+    """Let a loader read its own files."""
+
+
 class BeforeBatch(Transform):
     """Stands before a batch's transforms, tells when a batch comes, and changes nothing."""
 
@@ -204,11 +212,14 @@ class Loaders:
     before_batch
         Called whenever a loader is about to transform a batch.
     pictures_for
-        Gives the small copies that a loader reads from; None for none.
+        Gives the small copies that a loader, or these numbers of its pictures, is read from; None
+        for none.
     """
 
     def __init__(
-        self, before_batch: Callable[[], None], pictures_for: Callable[[Any], Any] = lambda _: None
+        self,
+        before_batch: Callable[[], None],
+        pictures_for: Callable[..., Any] = no_copies,
     ) -> None:
         self._pictures_for = pictures_for
         self._step = BeforeBatch(
@@ -221,9 +232,7 @@ class Loaders:
         """Let a loader draw from this position on; a loader that is not fastai's stays as it is."""
         if not hasattr(loader, "do_item"):
             return
-        if not isinstance(loader, Positioned):
-            loader.__class__ = _positioned(type(loader))
-            self._loaders.add(loader)
+        self._take_over(loader)
         loader._at = (seed, position)
         loader._pictures = self._pictures_for(loader)
         positions.set_order(loader, seed, *position)
@@ -233,6 +242,37 @@ class Loaders:
         if steps is not None and self._step not in list(steps):
             pipeline.fs = L([self._step, *steps])  # type: ignore[union-attr]
             self._pipelines.append(pipeline)
+
+    def _take_over(self, loader: Any) -> None:
+        if not isinstance(loader, Positioned):
+            loader.__class__ = _positioned(type(loader))
+            self._loaders.add(loader)
+
+    @contextlib.contextmanager
+    def lending(self, loaders: Any) -> Iterator[None]:
+        """Let a loader that is made of these within the block (`new`) read from small copies too.
+
+        Parameters
+        ----------
+        loaders
+            fastai's `DataLoaders`.
+        """
+        lenders = [one for one in loaders.loaders if hasattr(one, "do_item")]
+        for one in lenders:
+            self._take_over(one)
+            one._lends = self._lend
+        try:
+            yield
+        finally:
+            for one in lenders:
+                one._lends = None
+
+    def _lend(self, made: Any) -> None:
+        """Give small copies to a loader that looks at pictures and draws nothing."""
+        pictures = self._pictures_for(made, made.get_idxs())
+        if pictures is not None:
+            self._take_over(made)
+            made._at, made._pictures = (0, ("looks",)), pictures
 
     def give_back(self) -> None:
         """Make every loader what it was."""

@@ -15,6 +15,7 @@ from fastmagic.guard.copies import Copies
 from fastmagic.guard.incidents import Incident, from_state, to_state
 from fastmagic.guard.keeper import Keeper
 from fastmagic.guard.life import Life
+from fastmagic.guard.loaders import no_copies
 from fastmagic.guard.positions import Position
 from fastmagic.guard.pressure import Pressure
 from fastmagic.guard.seen import Curve, Told
@@ -74,8 +75,9 @@ class Session:
         self._remembered_in = remembered_in
         self.splits = Splits(self._split, self._known_splits())
         self.keep_norms = False  # the body's batch norms, also where it is unfrozen
+        self.precomputes = True  # whether `learn.precomputed()` does, or leaves all as it is
         self.channels_last = False  # whether networks lie in memory so while the cell runs
-        self.pictures_for: Callable[[Any], Any] = lambda _: None  # a loader's small copies
+        self.pictures_for: Callable[..., Any] = no_copies  # small copies of a loader's pictures
         self.saving_seconds = 0.0  # that training waited for the copies of its states
         self.stages: list[Stage] = []
         self.incidents = from_state(files.read(states, "incidents")[0])  # of earlier processes

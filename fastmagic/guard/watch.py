@@ -25,6 +25,7 @@ class Watch(FastaiCallback):
     order = 60  # after fastai's Recorder (50), whose figures it reads
     session: Session
     place: Callable[..., None]  # lets a loader draw from a position on
+    lending: Callable[[Any], Any]  # a block in which what is made of loaders reads small copies
     protect: Callable[[Any], None]  # makes a learner's class one of ours
     stage: Stage | None = None  # the one being fitted; None in lr_find, validate and predictions
     saved: Mapping[str, Any] | None = None  # the state with which it goes on

@@ -43,7 +43,9 @@ class Figures:
             warnings.simplefilter("ignore")  # of glyphs that a font lacks
             for number in sorted(set(_open()) - self._before):
                 file = folder / f"figure-{len(files) + 1}.png"
-                plt.figure(number).savefig(file, dpi=80, bbox_inches="tight")
+                figure = plt.figure(number)
+                laid_out = figure.get_layout_engine() is not None
+                figure.savefig(file, dpi=80, bbox_inches=None if laid_out else "tight")
                 plt.close(number)
                 files.append(file)
         return files

@@ -120,4 +120,6 @@ def entry(source: str) -> catalogue.DataSet | None:
 def recipe_body(settings: Settings) -> str:
     """Give the recipe's text with the settings in its marked lines."""
     marked = {"epochs": settings.epochs, "lr": settings.lr, "seed": settings.seed}
+    if settings.progressive:
+        marked["progressive"] = True
     return recipes.body(settings.recipe, marked)

@@ -14,6 +14,15 @@ from fastmagic.speed import allocator
 from fastmagic.speed.shelf import GB, Shelf
 
 COPIED = "each is decoded and reduced once, and kept small (--no-cache)."
+LAID_OUT = "the network's weights lie with the channels last (--no-channels-last)."
+KEPT = "what a step frees is kept for the next one (--no-allocator)."
+
+IN_SHORT = {
+    "pictures": "photographs are decoded once and kept small (--no-cache)",
+    "layout": "weights lie with the channels last (--no-channels-last)",
+    "memory": "freed memory is kept (--no-allocator)",
+}
+"""What is said of each choice before the start."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +35,38 @@ class Speed:
         Whether networks on a processor lie in memory with the channels last.
     pictures_for
         Gives the small copies that a loader reads from; None for one that reads its files.
+    shelf
+        The small copies; None for none.
+    keeps
+        Whether freed memory is kept.
     """
 
     channels_last: bool
-    pictures_for: Callable[[Any], Any]
+    pictures_for: Callable[..., Any]
+    shelf: Shelf | None = None
+    keeps: bool = False
+
+    def say(self, lesson: Lesson, device: str) -> None:
+        """Say in one sentence what is done, and note it among the lesson's choices.
+
+        Parameters
+        ----------
+        lesson
+            Its `dls`, where it is made already, tells whether there will be small copies.
+        device
+            The kind of device that trains: what lies how in memory matters on `cpu` alone.
+        """
+        choices, dls = lesson.choices, lesson.namespace.get("dls")
+        loader = getattr(dls, "train", None) if lesson.needed & {"dls", "learn"} else None
+        if self.shelf is not None and loader is not None and self.shelf.serves(loader):
+            choices["pictures"] = COPIED
+        if self.channels_last and device == "cpu":
+            choices["layout"] = LAID_OUT
+        if self.keeps and device == "cpu":
+            choices["memory"] = KEPT
+        said = [words for name, words in IN_SHORT.items() if name in choices]
+        if said:
+            lesson.view.note(f"Quicker, by the same training: {'; '.join(said)}.")
 
 
 @contextlib.contextmanager
@@ -55,15 +92,11 @@ def sped_up(lesson: Lesson, cache_limit: float, cache: Path | None = None) -> It
             lambda made, of: lesson.view.bar("small copies of the pictures", made, of, " pictures"),
         )
 
-    def pictures_for(loader: Any) -> Any:
-        found = None if shelf is None else shelf.pictures_for(loader)
+    def pictures_for(loader: Any, numbers: Any = None) -> Any:
+        found = None if shelf is None else shelf.pictures_for(loader, numbers)
         if found is not None:  # a body's own loaders may read in another way
             choices["pictures"] = COPIED
         return found
 
-    if not settings.no_channels_last:
-        choices["layout"] = "channels last on a processor (--no-channels-last)."
     with allocator.kept(wanted=not settings.no_allocator) as keeps:
-        if keeps:
-            choices["memory"] = "what a step frees is kept for the next one (--no-allocator)."
-        yield Speed(not settings.no_channels_last, pictures_for)
+        yield Speed(not settings.no_channels_last, pictures_for, shelf, keeps)

@@ -43,6 +43,8 @@ class Settings:
         Side of the pictures in pixels; pictures in a batch.
     epochs, lr
         Of the recipe's main fit; None for the recipe's own.
+    progressive
+        Whether the recipe's first epochs see smaller pictures.
     seed, valid_pct
         From which all randomness follows; the share kept for validation where the set has no split.
     workers
@@ -51,6 +53,8 @@ class Settings:
         `fp32`, `fp16`, `bf16` or `auto`; None is `auto`.
     freeze_bn
         Whether the body's batch norms stay as they are, also where it is unfrozen.
+    no_precompute
+        Whether `learn.precomputed()` trains on the whole frozen network, as plain fastai does.
     no_cache, no_channels_last, no_allocator
         Switch off what makes the same training quicker: small copies of the pictures, the order of
         the weights in memory, and that freed memory is kept.
@@ -68,11 +72,13 @@ class Settings:
     bs: int = 64
     epochs: int | None = None
     lr: float | None = None
+    progressive: bool = False
     seed: int = 42
     valid_pct: float = 0.2
     workers: int | None = None
     precision: str | None = None
     freeze_bn: bool = False
+    no_precompute: bool = False
     no_cache: bool = False
     no_channels_last: bool = False
     no_allocator: bool = False
@@ -131,16 +137,26 @@ def settle(
         filled["weights"] = str(platforms.expanded(filled["weights"]))
     settings = Settings(data=data, **filled)
     _check(settings)
+    _check_progressive(settings)
     return settings
 
 
 def _refuse_recipe_flags(wanted: Mapping[str, Any]) -> None:
-    for name in ("recipe", "epochs", "lr"):
+    for name in ("recipe", "epochs", "lr", "progressive"):
         if name in wanted:
             raise BadInput(
                 f"--{name} sets a recipe, and this cell has a body of its own.",
                 f"Write it in the body, or leave the body out: %train_lesson1 --{name} …",
             )
+
+
+def _check_progressive(settings: Settings) -> None:
+    if settings.progressive and settings.recipe != "classic":
+        raise BadInput(
+            f"Recipe {settings.recipe} has no epochs on smaller pictures: --progressive is for "
+            "classic.",
+            "Leave --progressive out, or give --recipe classic.",
+        )
 
 
 def _check(settings: Settings) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from fastmagic.data.catalogue import LessonDefaults
 from fastmagic.lesson.settings import Settings, settle
 
-IN_THE_BODY = {"recipe", "epochs", "lr"}
+IN_THE_BODY = {"recipe", "epochs", "lr", "progressive"}
 """What a recipe's flags set; the body that is shown holds it already."""
 
 NOT_FLAGS = {"data", "augment"}

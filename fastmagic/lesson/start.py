@@ -260,7 +260,12 @@ def _look_ahead(lesson: Lesson) -> None:
 
     pretrained = lesson.settings.weights != "none"
     numbers = {n: v for n, v in lesson.namespace.items() if isinstance(v, (bool, int, float, str))}
-    plan = read_plan(lesson.cell.tree, frozen=pretrained, known=numbers)
+    plan = read_plan(
+        lesson.cell.tree,
+        frozen=pretrained,
+        known=numbers,
+        precomputes=not lesson.settings.no_precompute,
+    )
     trial, trouble = measure(lesson.namespace["learn"], copies=not lesson.settings.no_cache)
     if trial is None:
         lesson.view.note(f"No estimate of the time: {trouble}.")

@@ -24,6 +24,7 @@ from fastmagic.lesson import cell as cells
 from fastmagic.lesson import figures, outcome, quicker, report, runs, start
 from fastmagic.lesson.order import Order
 from fastmagic.lesson.report import TrainResult
+from fastmagic.lesson.settings import Settings
 from fastmagic.lesson.start import Lesson
 from fastmagic.progress import NestedView, View
 
@@ -40,12 +41,14 @@ def train_lesson1(
     bs: int | None = None,
     epochs: int | None = None,
     lr: float | None = None,
+    progressive: bool | None = None,
     seed: int | None = None,
     valid_pct: float | None = None,
     label_pattern: str | None = None,
     workers: int | None = None,
     precision: str | None = None,
     freeze_bn: bool | None = None,
+    no_precompute: bool | None = None,
     no_cache: bool | None = None,
     no_channels_last: bool | None = None,
     no_allocator: bool | None = None,
@@ -76,8 +79,10 @@ def train_lesson1(
         Ordinary fastai code with `path`, `dls` and `learn` ready; without it the recipe runs.
     recipe, arch, weights, normalize, size, bs, epochs, lr, seed, valid_pct, label_pattern
         As in `fastmagic.lesson.settings.Settings`; None takes the data set's own default.
-    workers, precision, freeze_bn, no_cache, no_channels_last, no_allocator
+    progressive, workers, precision, freeze_bn
         As in `Settings` too.
+    no_precompute, no_cache, no_channels_last, no_allocator
+        Each leaves out one of the things that make the lesson quicker; as in `Settings`.
     cache_limit
         GB that the small copies of all data sets' pictures may take.
     after
@@ -133,12 +138,14 @@ def train_lesson1(
         "bs": bs,
         "epochs": epochs,
         "lr": lr,
+        "progressive": progressive,
         "seed": seed,
         "valid_pct": valid_pct,
         "label_pattern": label_pattern,
         "workers": workers,
         "precision": precision,
         "freeze_bn": freeze_bn,
+        "no_precompute": no_precompute,
         "no_cache": no_cache,
         "no_channels_last": no_channels_last,
         "no_allocator": no_allocator,
@@ -222,11 +229,7 @@ def export_lesson(
     from fastmagic.lesson import export, learner
 
     settings, cell = order.read()
-    if settings.freeze_bn:
-        raise BadInput(
-            "--freeze-bn does not go with --export: it acts while a cell runs.",
-            "Write learn.keep_batch_norm() into the body, after learn.unfreeze() too.",
-        )
+    _check_exportable(settings)
     target = export.check_target(file)
     with progress.open_view(show, "Lesson 1, exported") as view:
         start.require_fastai()
@@ -240,6 +243,20 @@ def export_lesson(
         how = f"python {target.name}" if target.suffix == ".py" else "open it in Jupyter"
         view.note(f"Written: {target}. It needs fastai, not fastmagic: {how}.")
     return target
+
+
+def _check_exportable(settings: Settings) -> None:
+    """Refuse what acts while a cell runs, and is not in its body."""
+    instead = {
+        "freeze_bn": "Write learn.keep_batch_norm() into the body, after learn.unfreeze() too.",
+        "no_precompute": "Take `with learn.precomputed():` out of the body (--show gives it).",
+    }
+    for name, what_to_do in instead.items():
+        if getattr(settings, name):
+            flag = name.replace("_", "-")
+            raise BadInput(
+                f"--{flag} does not go with --export: it acts while a cell runs.", what_to_do
+            )
 
 
 def _seconds(minutes: float | None) -> float | None:
@@ -268,6 +285,7 @@ def _run(
         lesson.settings.seed, lesson.view, run.states, *times, remembered.default_file(), copy
     )
     session.keep_norms = lesson.settings.freeze_bn
+    session.precomputes = not lesson.settings.no_precompute
     session.channels_last, session.pictures_for = speed.channels_last, speed.pictures_for
     monitor = Monitor(run.folder / "monitor.csv", tell=_tell_of_a_lost_gpu(session))
     session.memory = monitor.now
@@ -285,6 +303,7 @@ def _run(
                 session.was_killed(session.life.lost())
             positions.set_position(lesson.settings.seed, "start")
             device = start.fill_namespace(lesson, run, session, watching)
+            speed.say(lesson, device)
             positions.set_position(lesson.settings.seed, "body")
             drawn = figures.Figures()
             cells.run(lesson.cell, lesson.namespace, display)

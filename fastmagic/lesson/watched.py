@@ -17,7 +17,8 @@ def additions() -> type:
     class Additions(mixin()):  # type: ignore[misc]
         """What is changed of them, and of fastai's `freeze_to`, beside their own text.
 
-        `precomputed` trains the head alone; what that reaches holds for the whole network.
+        `precomputed` trains the head alone; what that reaches holds for the whole network. With
+        `--no-precompute` it does nothing, and all pictures go through the whole frozen network.
         """
 
         def freeze_to(self, n: int) -> None:
@@ -27,13 +28,16 @@ def additions() -> type:
                 self.keep_batch_norm()
 
         @contextlib.contextmanager
-        def precomputed(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        def precomputed(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
             session = self.watch.session
+            if not session.precomputes:
+                yield self
+                return
             with session.busy_with("precomputing"), contextlib.ExitStack() as block:
-                with looks_in_parts(self, session.splits):
+                with looks_in_parts(self, session.splits), self.watch.lending(self.dls):
                     block.enter_context(super().precomputed(*args, **kwargs))
                 session.doing = ""  # what is fitted inside is a stage
-                yield
+                yield self
                 head = weights_sha256(self.model.state_dict())
             if head in session.validated:
                 whole = weights_sha256(self.model.state_dict())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +39,18 @@ class Shelf:
         self._whole: set[tuple[Any, ...]] = set()
         self._asked: list[tuple[Any, Path | None]] = []  # where whose photographs lie
 
-    def pictures_for(self, loader: Any) -> Pictures | None:
+    def pictures_for(self, loader: Any, numbers: Sequence[int] | None = None) -> Pictures | None:
         """Give the copies for a loader, made now where they are missing.
 
-        Those of a loader that shows a part of its pictures are not made beforehand: which part is
-        not known, and it may be a small one.
+        Those of a loader that shows a part of its pictures are not made beforehand where `numbers`
+        does not say which part: it may be a small one.
 
         Parameters
         ----------
         loader
             fastai's.
+        numbers
+            Which of its pictures will be read; None for those that the loader chooses.
 
         Returns
         -------
@@ -68,10 +70,16 @@ class Shelf:
             pictures = Pictures(folder, size, min(room, SHARE_OF_DISK * _free(self._cache)))
             self._made[key] = pictures
         pictures = self._made[key]
-        if key not in self._whole and loader.n == len(files):
-            pictures.make(files, self._threads, self._tell)
-            self._whole.add(key)
+        if key not in self._whole and (numbers is not None or loader.n == len(files)):
+            wanted = files if numbers is None else [files[number] for number in numbers]
+            pictures.make(wanted, self._threads, self._tell)
+            if len(wanted) == len(files):
+                self._whole.add(key)
         return pictures
+
+    def serves(self, loader: Any) -> bool:
+        """Say whether a loader's pictures can be read from small copies; none is made."""
+        return _cut_to(loader) is not None and self._root_of(loader.dataset) is not None
 
     def _root_of(self, dataset: Any) -> Path | None:
         """Give the folder of a data set's photographs, looked at once: each pass asks again."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from typing import Any
 
@@ -95,7 +96,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     asked = parser.parse_args()
+    if asked.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     learn = make(asked)
     stages: dict[str, float] = {"imports": time.perf_counter() - BEGAN}
     reached: dict[str, float] = {}
@@ -105,7 +109,12 @@ def main() -> None:
             stages[stage], reached[stage] = time.perf_counter() - last, accuracy
             last = time.perf_counter()
     total = last - BEGAN
-    print(json.dumps({"total": total, "stages": stages, "accuracy": reached}))
+    figures = {"total": total, "stages": stages, "accuracy": reached}
+    if asked.device == "cuda":
+        import torch
+
+        figures["gpu"] = torch.cuda.max_memory_allocated() / 2**20
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -83,3 +83,14 @@ learn.get_preds(dl=mine)
     batches = [x for x, _ in names["dls"].train]
     again = [x for x, _ in names["dls"].train]
     assert not bool((batches[0] == again[0]).all())
+
+
+def test_a_position_seeds_torch_as_its_own_call_does():
+    import torch
+
+    from fastmagic.guard import positions
+
+    positions.set_position(3, "fit", 1)
+    ours = torch.rand(4)
+    torch.manual_seed(positions.position_seed(3, "fit", 1))
+    assert torch.equal(ours, torch.rand(4))

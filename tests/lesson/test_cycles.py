@@ -68,3 +68,46 @@ def test_it_is_one_fit(learn):
 
     cycles(learn, 3, 1e-3, cbs=Count())
     assert begun == [3]
+
+
+def test_small_pictures_come_first_and_validation_sees_whole_ones(small_folder):
+    from fastai.callback.core import Callback
+
+    from fastmagic.lesson.additions.cycles import fit_cycles
+
+    seen = {True: [], False: []}
+
+    class Sides(Callback):
+        def before_batch(self):
+            seen[self.training].append((self.epoch, tuple(self.x.shape[-2:])))
+
+    learn = learner(small_folder, size=96)
+    before = list(learn.dls.train.after_batch.fs)
+    fit_cycles(learn, 3, 1e-3, cycle_mult=2, cbs=Sides(), small_first=True)
+    sides = [64, 64, 72, 72, 72, 96, 96]  # none below 64
+    assert set(seen[True]) == {(epoch, (side, side)) for epoch, side in enumerate(sides)}
+    assert {size for _, size in seen[False]} == {(96, 96)}
+    assert list(learn.dls.train.after_batch.fs) == before
+
+
+def test_a_fit_that_fails_leaves_no_small_pictures_behind(small_folder):
+    from fastai.callback.core import Callback
+
+    from fastmagic.lesson.additions.cycles import fit_cycles
+
+    class Fails(Callback):
+        def before_step(self):
+            raise ZeroDivisionError("on purpose")
+
+    learn = learner(small_folder, size=96)
+    before = list(learn.dls.train.after_batch.fs)
+    with pytest.raises(ZeroDivisionError):
+        fit_cycles(learn, 1, 1e-3, cbs=Fails(), small_first=True)
+    assert list(learn.dls.train.after_batch.fs) == before
+
+
+def test_the_forecast_knows_how_small():
+    from fastmagic.lesson.additions import cycles
+    from fastmagic.lesson.forecast import calls
+
+    assert calls.SMALL_FIRST == cycles.SHARES

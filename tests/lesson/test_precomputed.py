@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.train
 
 
-def learner(folder, arch="squeezenet1_1", augment=True, **options):
+def learner(folder, arch="squeezenet1_1", augment=True, size=32, **options):
     """Make a frozen learner on a few pictures, the same at every call."""
     from fastai.vision import all as vision
     from torchvision import models
@@ -20,7 +20,7 @@ def learner(folder, arch="squeezenet1_1", augment=True, **options):
     dls = vision.ImageDataLoaders.from_folder(
         folder,
         valid="valid",
-        item_tfms=vision.Resize(32, method="squish"),
+        item_tfms=vision.Resize(size, method="squish"),
         batch_tfms=[*tfms, vision.Normalize.from_stats(*vision.imagenet_stats)],
         bs=8,
         num_workers=0,

@@ -51,7 +51,7 @@ def test_a_value_out_of_range_is_refused_with_an_example(name, value):
     assert "such as" in str(caught.value) or "0" in caught.value.next_step
 
 
-@pytest.mark.parametrize("name", ["epochs", "lr", "recipe"])
+@pytest.mark.parametrize("name", ["epochs", "lr", "recipe", "progressive"])
 def test_a_recipes_flags_are_refused_for_a_body_of_ones_own(name):
     with pytest.raises(BadInput, match="has a body of its own"):
         settled({name: 1}, own_body=True)
@@ -102,3 +102,9 @@ def test_the_home_folder_is_known_in_the_path_of_a_weights_file(tmp_path, monkey
 def test_pixels_cannot_be_scaled_by_what_is_no_number(words):
     with pytest.raises(BadInput, match="cannot be read"):
         settled({"normalize": words})
+
+
+def test_only_recipe_classic_has_epochs_on_small_pictures():
+    assert settled({"recipe": "classic", "progressive": True}).progressive
+    with pytest.raises(BadInput, match="quick has no epochs on smaller pictures"):
+        settled({"recipe": "quick", "progressive": True})

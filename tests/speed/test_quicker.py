@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import platformdirs
@@ -56,6 +57,64 @@ def test_each_has_a_switch_and_its_line(small_folder, tmp_path):
     assert not {"pictures", "layout", "memory"} & plain.choices.keys()
     assert plain.accuracy is not None
     assert "--no-cache" in str(quick)
+
+
+def test_what_is_done_is_said_before_the_start_with_its_switches(small_folder, tmp_path):
+    notes = []
+
+    class Notes(View):
+        def note(self, text):
+            notes.append(text)
+
+    def said(**options):
+        notes.clear()
+        lesson(small_folder, tmp_path / "runs", "learn.fit(1)", show=Notes(), **options)
+        return next((one for one in notes if one.startswith("Quicker")), "")
+
+    everything = said()
+    assert "(--no-cache)" in everything and "(--no-channels-last)" in everything
+    assert "(--no-cache)" not in said(no_cache=True)
+    assert "(--no-channels-last)" not in said(no_channels_last=True)
+    assert said(no_cache=True, no_channels_last=True, no_allocator=True) == ""
+
+
+BOTH = """
+learn.freeze()
+with learn.precomputed() as head:
+    pictures = len(head.dls.train_ds)
+    whole = hasattr(head.dls.train_ds, "tls")
+    learn.fit(1, 1e-3)
+learn.freeze()
+learn.fit(1, 1e-3)
+"""
+
+
+def test_without_precomputing_the_whole_frozen_network_trains(small_folder, tmp_path):
+    _, quick = lesson(small_folder, tmp_path / "quick", BOTH)
+    result, plain = lesson(small_folder, tmp_path / "plain", BOTH, no_precompute=True)
+    assert not quick["whole"] and plain["whole"]
+    assert [stage.layers for stage in result.stages] == ["head", "head"]
+
+
+def test_features_are_computed_from_small_copies_and_are_those_of_the_files(small_folder, tmp_path):
+    kept, names = lesson(small_folder, tmp_path / "kept", BOTH)
+    store = Path(platformdirs.user_cache_dir("fastmagic")) / "pictures"
+    assert list(store.glob("*/pictures"))
+    assert not hasattr(names["dls"].train, "_lends")
+    none, _ = lesson(small_folder, tmp_path / "none", BOTH, cache_limit=1e-9)
+    assert none.weights_sha256 == kept.weights_sha256
+
+
+def test_only_the_pictures_that_are_looked_at_are_copied(small_folder, tmp_path):
+    from fastmagic.speed.pictures import Pictures
+
+    own = shutil.copytree(small_folder, tmp_path / "own")
+    store = Path(platformdirs.user_cache_dir("fastmagic")) / "pictures"
+    before = set(store.glob("*"))
+    body = "learn.freeze()\nwith learn.precomputed(most=6, seed=1):\n    learn.fit(1, 1e-3)\n"
+    lesson(own, tmp_path / "runs", body)
+    made = [Pictures(folder, (24, 24))._known for folder in set(store.glob("*")) - before]
+    assert sorted(map(len, made)) == [6, 16]  # of those to train, of those to validate
 
 
 def test_the_network_lies_as_torch_makes_it_when_the_cell_is_over(small_folder, tmp_path):

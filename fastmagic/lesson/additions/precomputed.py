@@ -133,15 +133,18 @@ def features_of(
     body: nn.Module, half: torch.dtype | None, loader: Any, file: Any, numbers: Any
 ) -> TfmdDL:
     """Run the body over these of a loader's pictures, once; load the features instead."""
-    targets: list[tuple[Any, ...]] = []
     features: Any = None
+    targets: list[list[torch.Tensor]] = []
+    done = 0
     for x, y in batches(body, half, loader, numbers):
         if features is None:
             features = np.memmap(file, np.float32, "w+", shape=(len(numbers), *x.shape[1:]))
-        features[len(targets) : len(targets) + len(x)] = x
-        targets += zip(*y, strict=True)
-    data = Features(features, targets, getattr(loader.dataset, "vocab", None))
-    return TfmdDL(
+        features[done : done + len(x)] = x
+        targets.append(y)
+        done += len(x)
+    vocab = getattr(loader.dataset, "vocab", None)
+    data = Features(features, [torch.cat(each) for each in zip(*targets, strict=True)], vocab)
+    return FeatureDL(
         data,
         bs=loader.bs,
         shuffle=loader.shuffle,
@@ -176,13 +179,21 @@ def batches(body: nn.Module, half: torch.dtype | None, loader: Any, numbers: Any
 class Features:
     """The features of a part of the pictures, with what each picture is."""
 
-    def __init__(self, features: Any, targets: list[tuple[Any, ...]], vocab: Any) -> None:
+    def __init__(self, features: Any, targets: list[torch.Tensor], vocab: Any) -> None:
         self.features, self.targets = features, targets
         if vocab is not None:
             self.vocab = vocab
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.features)
 
-    def __getitem__(self, i: int) -> tuple[Any, ...]:
-        return (torch.from_numpy(np.array(self.features[i])), *self.targets[i])
+    def __getitem__(self, i: Any) -> tuple[torch.Tensor, ...]:
+        """Give one picture's, or those of a list of numbers as a batch."""
+        return (torch.from_numpy(np.array(self.features[i])), *(each[i] for each in self.targets))
+
+
+class FeatureDL(TfmdDL):
+    """Takes a whole batch of features at once: one by one, that is most of an epoch's time."""
+
+    def create_batches(self, samps: Any) -> Any:
+        return map(self.dataset.__getitem__, map(list, self.chunkify(samps)))

@@ -36,12 +36,19 @@ class Work:
         What trains in `lr_find`; `precomputed` where a `predict` looks at kept features.
     most
         How many training pictures are used at most, where features are kept; 0 for all.
+    pixels
+        The share of the pixels that training sees, on average over the epochs.
     """
 
     kind: Kind
     amount: int
     layers: Layers | Literal[""] = ""
     most: int = 0
+    pixels: float = 1.0
+
+
+SMALL_FIRST = ((0.25, 1 / 2), (0.6, 3 / 4))
+"""As `additions.cycles` has it, which cannot be imported without torch."""
 
 
 class Unread(Exception):
@@ -72,7 +79,9 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "fit_flat_cos": ("n_epoch",),
     "fine_tune": ("epochs", "base_lr", "freeze_epochs"),
     "fit_sgdr": ("n_cycles", "cycle_len", "lr_max", "cycle_mult"),
-    "fit_cycles": ("n_cycles", "lr", "cycle_len", "cycle_mult"),
+    "fit_cycles": (
+        *("n_cycles", "lr", "cycle_len", "cycle_mult", "wd", "cbs", "reset_opt", "small_first"),
+    ),
     "lr_find": ("start_lr", "end_lr", "num_it"),
     "tta": ("ds_idx", "dl", "n", "item_tfms", "batch_tfms", "beta", "use_max"),
     "validate": ("ds_idx", "dl"),
@@ -122,7 +131,8 @@ def works_of(method: str, call: ast.Call, names: Names, layers: Layers) -> list[
     if method == "lr_find":
         return [Work("lr_find", max(6, _count(given, "num_it", 100)), layers)]
     if method.startswith("fit"):
-        return [Work(layers, _epochs(method, given))]
+        epochs = _epochs(method, given)
+        return [Work(layers, epochs, pixels=_pixels(epochs, given.get("small_first", False)))]
     return [_looks(method, given, layers)]
 
 
@@ -174,6 +184,17 @@ def _epochs(method: str, given: Mapping[str, Any]) -> int:
     if cycles > 30 or (times == 1 and not equal):  # fastai's own fit_sgdr divides by zero there
         raise Unread(f"how many epochs `{method}` trains")
     return sum(length * times**cycle for cycle in range(cycles))
+
+
+def _pixels(epochs: int, small_first: Any) -> float:
+    """Give the share of the pixels that is trained on where the first epochs see small pictures."""
+    if not isinstance(small_first, bool):
+        raise Unread("whether `small_first` is set")
+    sides = [
+        next((side for until, side in SMALL_FIRST if epoch / epochs < until), 1.0)
+        for epoch in range(epochs if small_first else 0)
+    ]
+    return sum(side**2 for side in sides) / len(sides) if sides else 1.0
 
 
 def _looks(method: str, given: Mapping[str, Any], layers: Layers) -> Work:

@@ -43,6 +43,7 @@ def read_plan(
     frozen: bool = True,
     known: Mapping[str, object] | None = None,
     learner: str = "learn",
+    precomputes: bool = True,
 ) -> Plan:
     """Read what a lesson's body will do.
 
@@ -56,6 +57,8 @@ def read_plan(
         Values of names from before the body, such as numbers in the notebook.
     learner
         The name that the learner has.
+    precomputes
+        Whether `learn.precomputed()` does; otherwise it does nothing.
 
     Returns
     -------
@@ -77,6 +80,7 @@ def read_plan(
     'what `train` does with the learner (line 1)'
     """
     reader = _Statements({learner}, "frozen" if frozen else "whole", dict(known or {}))
+    reader.precomputes = precomputes
     tree = ast.parse(body) if isinstance(body, str) else body
     try:
         reader.read(tree.body)
@@ -90,6 +94,7 @@ class _Statements(Reader):
     """Walks statements."""
 
     line: int = 1
+    precomputes: bool = True
 
     def read(self, statements: list[ast.stmt]) -> None:
         """Follow statements in their order."""
@@ -186,7 +191,8 @@ class _Statements(Reader):
             given = item.context_expr
             precompute = isinstance(given, ast.Call) and self.method(given) == "precomputed"
             if precompute and isinstance(given, ast.Call):
-                self._precompute(given)
+                if self.precomputes:
+                    self._precompute(given)
             else:
                 self.value(given)
             if item.optional_vars is None:

@@ -182,9 +182,9 @@ class _Costs:
             return (self._trains(work.layers or "frozen", self.trial.batch),)
         if work.kind == "precomputed":
             return self._kept(train, 1), self._kept(self.valid, 1 / 3)
-        return self._trains(work.kind, train), self._looks(self.valid)
+        return self._trains(work.kind, train, work.pixels), self._looks(self.valid)
 
-    def _trains(self, layers: Layers, pictures: int) -> float | None:
+    def _trains(self, layers: Layers, pictures: int, pixels: float = 1.0) -> float | None:
         if layers == "precomputed":
             return self._kept(pictures, 1)
         trial = self.trial
@@ -194,7 +194,7 @@ class _Costs:
             "whole": (trial.whole,),
         }[layers]
         step = next((one for one in steps if one is not None), None)
-        return None if step is None else pictures * self._with_loading(step)
+        return None if step is None else pictures * self._with_loading(pixels * step)
 
     def _looks(self, pictures: int) -> float | None:
         forward = self.trial.forward

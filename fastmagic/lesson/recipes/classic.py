@@ -12,6 +12,7 @@
 
 epochs = 3  # --epochs
 lr = 3e-3  # --lr
+progressive = False  # --progressive
 
 # 1. A first model in seconds. The frozen network looks at each picture once; only the new head,
 #    which turns what it saw into the names of the classes, is trained.
@@ -27,13 +28,14 @@ learn.show_rights_and_wrongs()
 
 # 3. The same head on pictures that look a little different each time: mirrored, turned, brighter.
 #    Each cycle lets the rate fall from the full one to nothing and then starts again.
-learn.fit_cycles(epochs, lr)
+learn.fit_cycles(epochs, lr, small_first=progressive)
 
 # 4. The whole network, in cycles of 1, 2 and 4 epochs. Early layers see edges and textures and need
-#    little change, so they get a smaller rate than late ones.
+#    little change, so they get a smaller rate than late ones. With --progressive the first epochs
+#    see smaller pictures, which is quicker.
 learn.unfreeze()
 learn.keep_batch_norm()
-learn.fit_cycles(3, slice(lr / 300, lr / 10), cycle_mult=2)
+learn.fit_cycles(3, slice(lr / 300, lr / 10), cycle_mult=2, small_first=progressive)
 
 # 5. Look at each validation picture several times, slightly changed, and take the average.
 preds, targets = learn.tta(beta=0.5)
