@@ -243,6 +243,8 @@ class FastMagics(Magics):
         metavar="MINUTES",
         help="Stop by itself after that time; the same cell goes on later.",
     )
+    @argument("--gpus", metavar="N|all", help="Train on so many GPUs of this machine.")
+    @argument("--processes", type=int, metavar="N", help="Train in so many processes on the CPU.")
     @argument("--name", help="The run's name.")
     @argument("--runs", help="The folder that runs are kept in.")
     @argument("--fresh", action="store_true", help="Begin anew instead of going on.")
@@ -258,6 +260,11 @@ class FastMagics(Magics):
         metavar="FILE",
         help="Write the lesson as a plain fastai script (.py) or notebook (.ipynb); train nothing.",
     )
+    @argument(
+        "--export-job",
+        metavar="FILE",
+        help="Write the lesson as a script for torchrun, on one machine or many; train nothing.",
+    )
     @line_cell_magic
     def train_lesson1(self, line: str, cell: str | None = None) -> Any:
         """Run fast.ai's lesson 1: by a recipe, or by the fastai code in the cell.
@@ -268,22 +275,28 @@ class FastMagics(Magics):
 
         def call(args: Any) -> Any:
             options = vars(args)
-            others = {name: options[name] for name in ("name", "runs", "time_limit")}
+            others = {
+                name: options[name] for name in ("name", "runs", "time_limit", "gpus", "processes")
+            }
             runs, limit = options.pop("runs") or self.runs or None, options.pop("time_limit")
             name, fresh = options.pop("name"), options.pop("fresh")
+            team = {key: options.pop(key) for key in ("gpus", "processes")}
             cache_limit = options.pop("cache_limit")
-            go_on, show, export = (options.pop(key) for key in ("go_on", "show", "export"))
+            go_on, show = options.pop("go_on"), options.pop("show")
+            export, job = options.pop("export"), options.pop("export_job")
             data = self._data_of_lesson(options.pop("data"), go_on)
             after = self._lesson_before() if go_on else None
-            if show and export:
-                raise BadInput("--show does not go with --export.", "Leave one of them out.")
-            if show or export:
+            if sum(map(bool, (show, export, job))) > 1:
+                raise BadInput(
+                    "Of --show, --export and --export-job, one at a time.", "Leave the others out."
+                )
+            if show or export or job:
                 if after is not None:
                     raise BadInput(
-                        "--show and --export do not go with --continue.",
+                        "--show, --export and --export-job do not go with --continue.",
                         "What an earlier cell trained is not in this one: export them one by one.",
                     )
-                return self._written(data, cell, options, export, others)
+                return self._written(data, cell, options, (export, job), others)
             from fastmagic.lesson.train import train_lesson1
 
             with self._lesson_kept(go_on):
@@ -303,6 +316,7 @@ class FastMagics(Magics):
                     first_line=2,
                     transform=self.shell.transform_cell,
                     display=display,
+                    **team,
                     **options,
                 )
             return self.last_lesson
@@ -344,13 +358,21 @@ class FastMagics(Magics):
         return self.last_lesson
 
     def _written(
-        self, data: Any, cell: str | None, flags: Any, file: str | None, others: Any
+        self,
+        data: Any,
+        cell: str | None,
+        flags: Any,
+        files: tuple[str | None, str | None],
+        others: Any,
     ) -> Any:
         """Show or export a lesson instead of running it."""
         from fastmagic.lesson.order import Order
-        from fastmagic.lesson.train import export_lesson, show_lesson
+        from fastmagic.lesson.train import export_job, export_lesson, show_lesson
 
         order = Order(data, cell, flags, first_line=2, transform=self.shell.transform_cell)
+        file, job = files
+        if job is not None:
+            return export_job(order, job, namespace=self.shell.user_ns, show=True)
         if file is not None:
             cache, names = self.cache or None, self.shell.user_ns
             return export_lesson(order, file, namespace=names, cache=cache, show=True)

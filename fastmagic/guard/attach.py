@@ -69,6 +69,8 @@ class Protected:
         saved = _go_on(self, stage, session, kwargs)
         if not stage.ended:
             self.watch.begin(stage, saved)
+            if not session.team.alone:
+                session.team.alike(self.model)  # type: ignore[attr-defined]
             try:
                 super().fit(n_epoch, *args, **{**kwargs, "reset_opt": _reset(saved, kwargs)})  # type: ignore[misc]
                 self.watch.ended(stage)
@@ -155,14 +157,18 @@ class Protected:
             watch.stepped(i)
         watch.worked()
         watch.session.look_at_the_clock()
+        watch.session.stop_together()
 
     def _do_one_batch(self) -> None:
         """Do one batch as fastai does, in parts where the whole does not fit in memory."""
-        self.watch.step = step = Step(self, self.watch.session.splits)
+        session = self.watch.session
+        team = getattr(self.dl, "_team", None)  # None where a batch is not shared
+        self.watch.step = step = Step(self, session.splits, team, session.also_in_parts)
         try:
             self.pred = step.forward()
+            self.yb = step.targets()
             self("after_pred")
-            if len(self.yb):  # type: ignore[attr-defined]
+            if len(self.yb):
                 self.loss_grad = self.loss_func(self.pred, *self.yb)  # type: ignore[attr-defined]
                 self.loss = self.loss_grad.clone()
             self("after_loss")
@@ -172,7 +178,10 @@ class Protected:
             self.watch.step = None  # it holds the batch's graph
 
     def _backward(self) -> None:
-        self.watch.step.backward(self.loss_grad)
+        step = self.watch.step
+        alone = step.team.alone
+        with contextlib.nullcontext() if alone else step.team.summed(self.model, step.apart):  # type: ignore[attr-defined]
+            step.backward(self.loss_grad)
 
     def _step(self) -> None:
         careful_step(self.opt, self.watch.session.memory_in_optimizer)  # type: ignore[attr-defined]
@@ -189,6 +198,7 @@ class Protected:
         session = self.watch.session
         name = session.next_find()
         found = finds.read(session.states, name, self)
+        session.team.wait()  # rank 0 writes it only when all have looked
         if found is None:
             with session.busy_with("finding a learning rate"), snapshot.undone(self):
                 suggested = super().lr_find(*args, **kwargs)  # type: ignore[misc]
@@ -241,6 +251,7 @@ def _go_on(
 ) -> dict[str, Any] | None:
     """Put back, and give, what an earlier process left of this fit; None where that is nothing."""
     saved, damaged = state.read(session.states, stage.name, _device(learner))
+    session.team.wait()  # rank 0 writes the next one only when all have read this one
     if damaged:
         rest = "the one before it was taken" if saved else "this fit starts again"
         session.incident(f"a saved state is damaged ({damaged[0][:14]})", rest)
@@ -306,7 +317,7 @@ class Attached:
     def __init__(self, session: Session, additions: type | None = None) -> None:
         self.session = session
         self._additions = additions
-        self._loaders = Loaders(session.before_transforms, session.pictures_for)
+        self._loaders = Loaders(session.before_transforms, session.pictures_for, session.team)
         self._before = list(defaults.callbacks)
         members = {
             "session": session,

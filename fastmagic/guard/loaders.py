@@ -23,18 +23,24 @@ from typing import Any
 from fastai.torch_basics import Transform
 from fastai.torch_core import TensorImage, to_device
 from fastai.vision.augment import Resize
+from fastcore.basics import chunked
 from fastcore.foundation import L
 
 from fastmagic.guard import positions
 from fastmagic.guard.positions import Position
+from fastmagic.ranks.team import Team
 
-OURS = ("_at", "_skip", "_on_host", "_pictures", "_lends")
+OURS = ("_at", "_skip", "_on_host", "_pictures", "_lends", "_team", "_loading")
 """Attributes that a loader has only while a cell runs."""
 
 DEAD_WORKER = re.compile(
     r"DataLoader worker .*(is killed by signal|exited unexpectedly)", re.DOTALL
 )
 """torch's words for a loading process that is gone, often for want of memory or of /dev/shm."""
+
+
+END = object()
+"""What stands for the end of a pass."""
 
 
 class Positioned:
@@ -44,6 +50,8 @@ class Positioned:
     _skip = 0  # batches that the next pass leaves out
     _on_host = False  # its batches are transformed in the host's memory
     _pictures: Any = None  # the small copies that its pictures are read from
+    _team: Team | None = None  # the processes that share each batch
+    _loading = False  # a batch: the generators are put back when it is whole
     _lends: Callable[[Any], None] | None = None  # gives the small copies to what is made of it
 
     def do_item(self, item: Any) -> Any:
@@ -51,9 +59,29 @@ class Positioned:
         if self._at is None or not isinstance(item, Integral):  # numpy's numbers too
             return super().do_item(item)  # type: ignore[misc]
         seed, position = self._at
+        if self._loading:
+            positions.set_item(seed, *position, "item", item)
+            return self._loaded(item)
         with positions.at_item(seed, *position, "item", item):
-            cut = None if self._pictures is None else self._cut(item)
-            return super().do_item(item) if cut is None else cut  # type: ignore[misc]
+            return self._loaded(item)
+
+    def create_batches(self, samps: Any) -> Iterator[Any]:
+        """Load batches; each leaves the generators as they were."""
+        coming = iter(super().create_batches(samps))  # type: ignore[misc]
+        while True:
+            with positions.undisturbed():
+                self._loading = True
+                try:
+                    batch = next(coming, END)
+                finally:
+                    self._loading = False
+            if batch is END:
+                return
+            yield batch
+
+    def _loaded(self, item: Any) -> Any:
+        cut = None if self._pictures is None else self._cut(item)
+        return super().do_item(item) if cut is None else cut  # type: ignore[misc]
 
     def _cut(self, item: Any) -> Any:
         """Give one item, its picture cut from the small copy; None where fastai has to do it."""
@@ -80,8 +108,35 @@ class Positioned:
     def get_idxs(self) -> Any:
         """Give the order, without the batches that an earlier process has trained on."""
         numbers = super().get_idxs()  # type: ignore[misc]
-        skipped, self._skip = self._skip * (self.bs or 1), 0  # type: ignore[attr-defined]
-        return numbers[skipped:] if skipped else numbers
+        batch = self.bs or 1  # type: ignore[attr-defined]
+        skipped, self._skip = self._skip * batch, 0
+        rest = numbers[skipped:] if skipped else numbers
+        if self._team is None:
+            return rest
+        whole = len(rest) - (len(rest) % batch if self.drop_last else 0)  # type: ignore[attr-defined]
+        return self._team.numbers(rest[:whole], batch)
+
+    def chunkify(self, items: Any) -> Any:
+        """Put items into batches; of a batch that is shared, this process's part."""
+        if self._team is None:
+            return super().chunkify(items)  # type: ignore[misc]
+        return chunked(items, self._part)
+
+    def sample(self) -> Any:
+        """Give the numbers that a loading process loads: every so many batches, as fastai does."""
+        if self._team is None:
+            return super().sample()  # type: ignore[misc]
+        loading: Any = self
+        numbers = enumerate(loading._DataLoader__idxs)
+        turns, own = loading.num_workers, loading.offs
+        return (one for i, one in numbers if i // self._part % turns == own)
+
+    @property
+    def _part(self) -> int:
+        """Pictures of a whole batch that this process loads."""
+        assert self._team is not None
+        begin, end = self._team.share(self.bs)  # type: ignore[attr-defined]
+        return max(1, end - begin)
 
     def new(self, *args: Any, **kwargs: Any) -> Any:
         """Make a loader like this one, of the plain class: the cell may keep it."""
@@ -214,14 +269,18 @@ class Loaders:
     pictures_for
         Gives the small copies that a loader, or these numbers of its pictures, is read from; None
         for none.
+    team
+        The processes that share each batch; none by default.
     """
 
     def __init__(
         self,
         before_batch: Callable[[], None],
         pictures_for: Callable[..., Any] = no_copies,
+        team: Team | None = None,
     ) -> None:
         self._pictures_for = pictures_for
+        self._team = team or Team()
         self._step = BeforeBatch(
             tell=before_batch
         )  # by name: fastai takes a lone argument for more
@@ -235,6 +294,7 @@ class Loaders:
         self._take_over(loader)
         loader._at = (seed, position)
         loader._pictures = self._pictures_for(loader)
+        self._share(loader)
         positions.set_order(loader, seed, *position)
         positions.set_position(seed, "order", *position)  # a weighted loader draws by numpy
         pipeline = getattr(loader, "after_batch", None)
@@ -247,6 +307,11 @@ class Loaders:
         if not isinstance(loader, Positioned):
             loader.__class__ = _positioned(type(loader))
             self._loaders.add(loader)
+
+    def _share(self, loader: Any) -> None:
+        """Let a loader give this rank's part of each batch."""
+        by_numbers = loader.indexed and loader.bs and "get_idxs" not in vars(loader)
+        loader._team = None if self._team.alone or not by_numbers else self._team
 
     @contextlib.contextmanager
     def lending(self, loaders: Any) -> Iterator[None]:

@@ -92,14 +92,29 @@ def at_item(seed: int, *position: object) -> Iterator[None]:
     >>> random.random() == random.Random(1).random()
     True
     """
+    with undisturbed():
+        set_item(seed, *position)
+        yield
+
+
+def set_item(seed: int, *position: object) -> None:
+    """Set the host's generators to one picture's position, within `undisturbed`."""
     import numpy
     import torch
 
     value = position_seed(seed, *position)
-    before = random.getstate(), numpy.random.get_state(), torch.default_generator.get_state()
     random.seed(value)
     numpy.random.seed(value)
     torch.default_generator.manual_seed(value)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave the host's generators as they were, whatever is loaded within the block."""
+    import numpy
+    import torch
+
+    before = random.getstate(), numpy.random.get_state(), torch.default_generator.get_state()
     try:
         yield
     finally:

@@ -23,6 +23,7 @@ from fastmagic.guard.stages import Stage
 from fastmagic.guard.steps import Splits
 from fastmagic.guard.stops import Stops
 from fastmagic.progress import View
+from fastmagic.ranks.team import OVER, Team
 
 
 class TimeIsUp(KeyboardInterrupt):
@@ -48,6 +49,8 @@ class Session:
         The file that remembers from run to run how many pictures fit at once; None for none.
     copy
         The folder in which the states are kept a second time; None for none.
+    team
+        The processes of this training; by default it is alone.
     clock
         Seconds that only grow.
     """
@@ -61,15 +64,17 @@ class Session:
         save_every: float = 60,
         remembered_in: Path | None = None,
         copy: Path | None = None,
+        team: Team | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.seed = seed
+        self.team = team or Team()
         self.view = view
         self.states = states
         self.save_every = save_every
         self.keeper = Keeper(states)
         self.copies = Copies(states, copy, self.keeper)
-        self.stops = Stops()
+        self.stops = Stops(None if self.team.alone else self._want)
         self.pressure = Pressure()
         self.life = Life(states)
         self._remembered_in = remembered_in
@@ -160,7 +165,12 @@ class Session:
         return f"find-{len(self.stages):03d}-{self._finds:03d}"
 
     def keep(self, name: str, content: Any, generations: int) -> None:
-        """Have a state written beside the training, and tell once of a disk that refuses."""
+        """Have a state written beside the training, and tell once of a disk that refuses.
+
+        Of a team rank 0 alone writes.
+        """
+        if self.team.rank:
+            return
         self.keeper.keep(name, content, generations)
         self.look_at_the_keeper()
 
@@ -196,7 +206,12 @@ class Session:
         the batches are counted by `before_step`, not here.
         """
         if self._batch is not None:
-            positions.set_position(self.seed, *self.at, "batch", self._batch)
+            positions.set_position(self.seed, *self.at, "batch", self._batch, *self._own)
+
+    @property
+    def _own(self) -> tuple[object, ...]:
+        """Of a team each rank varies its own pictures in its own way."""
+        return ("rank", self.team.rank) if self.team.rank else ()
 
     def before_step(self, number: int) -> None:
         """Set the generators for a step of the network."""
@@ -220,6 +235,13 @@ class Session:
             loading = f"{workers} processes load" if workers != 1 else "1 process loads"
             self.incident(what, f"{done}; {loading} pictures from now on")
 
+    def also_in_parts(self, pictures: int, part: int) -> None:
+        """Record that another process of the team could not do its share of a batch at once."""
+        self.incident(
+            f"{pictures} pictures did not fit in the memory of another process",
+            f"all do {part} at a time, as that one has to",
+        )
+
     def memory_in_optimizer(self) -> None:
         """Record that memory ran out while the weights were updated."""
         self._once(
@@ -234,7 +256,7 @@ class Session:
             return {str(key): int(most) for key, most in own.items()}
         known = {} if self._remembered_in is None else remembered.read(self._remembered_in)
         if known:
-            self.keeper.keep("splits", known, 1)
+            self.keep("splits", known, 1)
         return known
 
     def _split(self, key: str, pictures: int, part: int, norms: bool, seconds: float) -> None:
@@ -248,8 +270,26 @@ class Session:
             f"the try took {faces.duration(seconds)}{twice}",
         )
         self.keep("splits", dict(self.splits.most), 1)
-        if self._remembered_in is not None:
+        if self._remembered_in is not None and not self.team.rank:
             remembered.add(self._remembered_in, key, part)
+
+    def _want(self, number: int) -> None:
+        """Ask all processes of a team to stop after the next step."""
+        self.team.wants = number
+
+    def stop_together(self) -> None:
+        """Stop where one process of a team has asked for it, at the same step as all others.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            Where one has.
+        """
+        agreed, self.team.agreed = self.team.agreed, 0
+        if agreed == OVER:
+            raise TimeIsUp
+        if agreed:
+            self.stops.raised(agreed)
 
     def look_at_the_clock(self) -> None:
         """End the run where its time is over.
@@ -259,8 +299,11 @@ class Session:
         TimeIsUp
             Where it is.
         """
-        if self._ends is not None and self._clock() > self._ends:
+        over = self._ends is not None and self._clock() > self._ends
+        if over and self.team.alone:
             raise TimeIsUp
+        if over:
+            self.team.wants = OVER
 
 
 def _why(error: Exception) -> str:

@@ -197,8 +197,15 @@ def made_on(learner: Any) -> dict[str, str]:
         "fastai": fastai.__version__,
         "device": f"{device.type} ({where})",
         "threads": str(torch.get_num_threads()),
+        "processes": str(_processes(learner)),
         "precision": str(getattr(getattr(learner, "mixed_precision", None), "amp_mode", "fp32")),
     }
+
+
+def _processes(learner: Any) -> int:
+    """Give how many processes share each batch."""
+    session = getattr(getattr(learner, "watch", None), "session", None)
+    return 1 if session is None else int(session.team.size)
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -35,6 +35,7 @@ from fastmagic.guard.parts import (
     stands_for,
     tensors_of,
 )
+from fastmagic.ranks.team import Team
 
 
 @dataclass
@@ -88,11 +89,25 @@ class Step:
         fastai's learner, with `xb` and `yb` set.
     splits
         What is known of the parts that fit.
+    team
+        The processes that share each batch.
+    also
+        Called where another process needs parts, with the pictures here and those of a part.
     """
 
-    def __init__(self, learn: Any, splits: Splits) -> None:
+    def __init__(
+        self,
+        learn: Any,
+        splits: Splits,
+        team: Team | None = None,
+        also: Callable[[int, int], None] = lambda pictures, part: None,  # noqa: ARG005
+    ) -> None:
         self.learn = learn
         self.splits = splits
+        self.team = team or Team()
+        self.also = also
+        self.met = False  # with the others of the team, on this batch
+        self.apart = learn.model  # what saw the pictures of this process alone
         self.body = _body(learn.model)
         self.pictures = pictures_of(learn.xb)
         self.key = _key(learn, learn.model, learn.xb, learn.training)
@@ -116,10 +131,48 @@ class Step:
         self.began = before.generators
         while True:
             with Attempt() as tried:
-                return self._whole() if parts == 1 else self._in_parts(parts)
+                return self._gathered(self._whole() if parts == 1 else self._in_parts(parts))
+            if self.met and tried.trouble is not None:  # the others are further by now
+                raise tried.trouble
             self.out, self.leaves = None, []
             before.put_back()
             parts = self._more(parts, tried)
+
+    def _gathered(self, pred: Any) -> Any:
+        """Give what the network says of the whole batch, where the head did not see it already."""
+        if self.team.alone or self.met:
+            return pred
+        self._meet()
+        return self.team.whole(pred)
+
+    def targets(self) -> Any:
+        """Give what the pictures of the whole batch are; call it after `forward`."""
+        yb = self.learn.yb
+        return yb if self.team.alone or not len(yb) else self.team.whole(yb)
+
+    def _meet(self) -> None:
+        """Tell the others of the team what this one needed, and do as the neediest from now on."""
+        here = self.splits.parts(self.key, self.pictures)
+        parts = self.team.meet(self._share(), here)
+        self.met = True
+        if parts > here:
+            self.splits.most[self.key] = most = -(-self.pictures // parts)
+            self.also(self.pictures, most)
+
+    def _share(self) -> int:
+        """Give how many of the pictures here count: none where the batch has too few for all."""
+        loader, team = self.learn.dl, self.team
+        left = loader.n - self.learn.iter * loader.bs
+        begin, end = team.share(min(left, loader.bs))
+        return min(self.pictures, end - begin)
+
+    def _joined(self, features: Any) -> Any:
+        """Give the head the whole batch's features, of which this one's alone have a graph."""
+        if self.team.alone or self.body is self.learn.model:
+            return features
+        self._meet()
+        self.apart = self.body
+        return self.team.whole(features)
 
     def backward(self, loss: Any) -> None:
         """Compute the gradient of the whole batch: from the loss to the features, and on."""
@@ -205,9 +258,10 @@ class Step:
     def _cut(self, module: Any, inputs: Any, output: Any) -> Any:  # noqa: ARG002 - torch's form
         tensors = tensors_of(output)
         if not tensors or not any(one.requires_grad for one in tensors):
-            return output  # frozen, or of a form that we do not know: the graph stays in one piece
+            # frozen, or of a form that we do not know: the graph stays in one piece
+            return self._joined(output) if tensors else output
         self.out = [one for one in tensors if one.requires_grad]
-        return replaced(output, self._leaf)
+        return self._joined(replaced(output, self._leaf))
 
     def _leaf(self, tensor: Any) -> Any:
         if not tensor.requires_grad:
@@ -235,6 +289,7 @@ class Step:
             features = replaced(features, lambda one: self._leaf(one.requires_grad_()))
         if self.body is self.learn.model:
             return features
+        features = self._joined(features)
         with stands_for(self.body, features):
             return self.learn.model(*self.learn.xb)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -24,6 +24,12 @@ class Terminated(KeyboardInterrupt):
 class Stops:
     """Handles the signals inside its block, and gives the handlers before it back.
 
+    Parameters
+    ----------
+    together
+        Called with the signal that was asked for in a step instead of raising it at the step's
+        end, where other processes have to stop at the same step; `raised` then stops each.
+
     Examples
     --------
     >>> with Stops() as stops:
@@ -33,8 +39,9 @@ class Stops:
     False
     """
 
-    def __init__(self) -> None:
+    def __init__(self, together: Callable[[int], None] | None = None) -> None:
         self.terminated = False
+        self._together = together
         self._held = self._child = False
         self._asked: int | None = None
         self._before: dict[int, Any] = {}
@@ -78,8 +85,10 @@ class Stops:
             if torchs is not None:
                 signal.signal(signal.SIGCHLD, torchs)
         asked, self._asked = self._asked, None
-        if asked is not None:
+        if asked is not None and self._together is None:
             raise self._error(asked)
+        if asked is not None and self._together is not None:
+            self._together(asked)
         child, self._child = self._child, False
         if child and callable(torchs):
             torchs(signal.SIGCHLD, None)
@@ -107,6 +116,10 @@ class Stops:
             self._asked = number
             return
         self._asked = None
+        raise self._error(number)
+
+    def raised(self, number: int) -> None:
+        """Stop here and now, as that signal does."""
         raise self._error(number)
 
     def _error(self, number: int) -> KeyboardInterrupt:

@@ -86,14 +86,15 @@ class Watch(FastaiCallback):
         self.torn, self.steps = False, number + 1
         if self.stage is not None and self.training:
             self._trained = self.steps
-            self.session.life.sign()
+            if not self.session.team.rank:
+                self.session.life.sign()
             if time.monotonic() - self._saved_at >= self.session.save_every:
                 self.save()
 
     def save(self) -> None:
         """Have the state as it is now written beside the training."""
         stage = self.stage
-        if stage is None or self.torn or self.learn.opt is None:
+        if stage is None or self.torn or self.learn.opt is None or self.session.team.rank:
             return
         began = time.perf_counter()
         self._saved_at = time.monotonic()

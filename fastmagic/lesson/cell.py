@@ -101,9 +101,7 @@ def parse(
     ['epochs', 'learn']
     """
     filename = f"<lesson cell {hashlib.sha256(source.encode()).hexdigest()[:8]}>"
-    shown = "\n" * (first_line - 1) + source
-    lines = [line + "\n" for line in shown.splitlines()]
-    linecache.cache[filename] = (len(shown), None, lines, filename)
+    lines = _remember(source, filename, first_line)
     blank = re.match(r"(?:[ \t\f]*\r?\n)*", source)  # lines at the top, which IPython leaves out
     begin = blank.end() if blank else 0
     above = first_line - 1 + source[:begin].count("\n")
@@ -114,6 +112,18 @@ def parse(
         _make_short(error, lines)
         raise
     return Cell(source, filename, tree, _ends_quietly(source), first_line)
+
+
+def remember(cell: Cell) -> None:
+    """Let tracebacks find the lines of a body that was parsed in another process."""
+    _remember(cell.source, cell.filename, cell.first_line)
+
+
+def _remember(source: str, filename: str, first_line: int) -> list[str]:
+    shown = "\n" * (first_line - 1) + source
+    lines = [line + "\n" for line in shown.splitlines()]
+    linecache.cache[filename] = (len(shown), None, lines, filename)
+    return lines
 
 
 def check(cell: Cell) -> None:

@@ -142,13 +142,24 @@ def _within(code: types.CodeType) -> list[types.CodeType]:
 
 def codes_of(value: Any, namespace: Mapping[str, Any]) -> Iterator[types.CodeType]:
     """Give the code of what was defined in the namespace: a function, a class, an object of one."""
-    for function in _functions(value, set()):
+    for function in functions_of(value):
         if function.__globals__ is namespace:
             yield function.__code__
 
 
+def functions_of(value: Any) -> Iterator[types.FunctionType]:
+    """Find the functions that a value is made of: wrapped, bound, in a class or a collection.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> [found.__name__ for found in functions_of([partial(functions_of)])]
+    ['functions_of']
+    """
+    return _functions(value, set())
+
+
 def _functions(value: Any, seen: set[int]) -> Iterator[types.FunctionType]:
-    """Find the functions that a value is made of: wrapped, bound, in a class or a collection."""
     if id(value) in seen:
         return
     seen.add(id(value))

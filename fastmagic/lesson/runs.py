@@ -50,6 +50,8 @@ class Run:
     about
         What is written down of it beside its identity: `parts`, the digest of each thing that
         decides which cell it is, and `values`, those of the notebook's that its body uses.
+    lock
+        Keeps others out; None in a process of a team, whose notebook holds it.
     before
         Where it was resumed: its `values` when it was begun, the `precision` that was chosen for
         it, and its `status` until now.
@@ -61,7 +63,7 @@ class Run:
     identity: str
     resumed: bool
     note: str
-    lock: FileLock
+    lock: FileLock | None
     about: dict[str, Any] = field(default_factory=dict)
     before: dict[str, Any] = field(default_factory=dict)
     copy: Path | None = None
@@ -86,7 +88,8 @@ class Run:
 
     def release(self) -> None:
         """Let others have the folder."""
-        self.lock.release()
+        if self.lock is not None:
+            self.lock.release()
 
 
 def identity_of(parts: dict[str, Any]) -> str:

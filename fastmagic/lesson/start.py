@@ -6,7 +6,7 @@ import importlib.util
 import warnings
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from fastmagic.lesson.precision import Precision
 from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.settings import Settings
 from fastmagic.progress import View
+from fastmagic.ranks.team import Team
 
 NEED_WEIGHTS = ("classic", "pets", "quick")
 """The recipes that first train the head alone, on what a pretrained body sees."""
@@ -196,13 +197,13 @@ def fill_namespace(lesson: Lesson, run: runs.Run, session: Any, watching: Any) -
     if lesson.after is not None:
         _hand_over(lesson, lesson.after)
     elif lesson.needed & {"dls", "learn"}:
-        _make(lesson, run, device)
-        if "learn" in lesson.needed and not run.resumed:
+        _make(lesson, run, device, session.team)
+        if "learn" in lesson.needed and not run.resumed and session.team.alone:
             _look_ahead(lesson)
     return str(device.type)
 
 
-def _make(lesson: Lesson, run: runs.Run, device: Any) -> None:
+def _make(lesson: Lesson, run: runs.Run, device: Any, team: Team) -> None:
     from fastmagic.lesson import learner
 
     namespace, settings = lesson.namespace, lesson.settings
@@ -216,7 +217,7 @@ def _make(lesson: Lesson, run: runs.Run, device: Any) -> None:
         settings, dls, run.folder, chosen.name, namespace
     )
     if device.type == "cpu" and settings.precision in (None, "auto"):
-        chosen = _tried(lesson, run, learn)
+        chosen = _tried(lesson, run, learn, team)
     lesson.choices["precision"] = f"{chosen.name}: {chosen.why}."
     weights = WEIGHTS.get(settings.weights, settings.weights)
     lesson.view.note(
@@ -233,7 +234,49 @@ def _make(lesson: Lesson, run: runs.Run, device: Any) -> None:
     _ours.add(learn)
 
 
-def _tried(lesson: Lesson, run: runs.Run, learn: Any) -> Precision:
+def trained_elsewhere(lesson: Lesson, run: runs.Run, result: TrainResult, kept: Any) -> Any:
+    """Make the learner that other processes have trained here, and put it into the namespace.
+
+    Parameters
+    ----------
+    lesson, run
+        The lesson that they ran.
+    result
+        What came of it there.
+    kept
+        The weights, and the names of those that were frozen; None where nothing was trained.
+
+    Returns
+    -------
+    fastai.learner.Learner or None
+        With the loaders where the lesson made them; as it was exported where the body did.
+    """
+    from fastai.learner import load_learner
+
+    from fastmagic.lesson import learner
+
+    if kept is None:
+        return None
+    if "learn" not in lesson.needed:
+        learn = None if result.model is None else load_learner(result.model)
+    else:
+        device, _ = learner.choose_device()
+        settings = replace(lesson.settings, weights="none")
+        dls = learner.make_loaders(lesson.settings, lesson.layout, device, lesson.namespace)
+        chosen = result.choices.get("precision", "fp32").partition(":")[0]
+        learn = learner.make_learner(settings, dls, run.folder, chosen, lesson.namespace)
+        learn.model.load_state_dict(kept["model"])
+        frozen = set(kept["frozen"])
+        for name, parameter in learn.model.named_parameters():
+            parameter.requires_grad_(name not in frozen)
+        lesson.namespace["dls"] = dls
+        _ours.add(learn)
+    if learn is not None:
+        lesson.namespace["learn"] = learn
+    return learn
+
+
+def _tried(lesson: Lesson, run: runs.Run, learn: Any, team: Team) -> Precision:
     """Choose the quicker precision on a processor, once for a run, and set it."""
     from fastmagic.lesson import learner
     from fastmagic.speed import half, trial
@@ -243,12 +286,16 @@ def _tried(lesson: Lesson, run: runs.Run, learn: Any) -> Precision:
     if known in ("fp32", "bf16"):
         chosen = Precision(known, "as this run was begun")
     elif half.is_supported():
-        chosen = Precision(*trial.quicker(learn, settings.size, platforms.cache_folder() / TRIALS))
+        remembered = platforms.cache_folder() / TRIALS
+        chosen = Precision(
+            *team.from_first(lambda: trial.quicker(learn, settings.size, remembered))
+        )
     else:
         chosen = learner.choose_precision(settings, learn.dls.device)
     precision.apply(learn, chosen.name)
     run.about["precision"] = chosen.name
-    run.mark("running")
+    if not team.rank:
+        run.mark("running")
     return chosen
 
 

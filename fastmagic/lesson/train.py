@@ -18,15 +18,12 @@ from typing import Any
 from fastmagic import progress
 from fastmagic.data.get import get_data
 from fastmagic.errors import BadInput, Stopped
-from fastmagic.gpu.monitor import Monitor
-from fastmagic.guard.copies import bring_results
-from fastmagic.lesson import cell as cells
-from fastmagic.lesson import figures, outcome, quicker, report, runs, start
+from fastmagic.lesson import quicker, running, start, together
 from fastmagic.lesson.order import Order
 from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.settings import Settings
-from fastmagic.lesson.start import Lesson
 from fastmagic.progress import NestedView, View
+from fastmagic.ranks import launch
 
 
 def train_lesson1(
@@ -66,6 +63,8 @@ def train_lesson1(
     first_line: int = 1,
     transform: Callable[[str], str] | None = None,
     display: Callable[[Any], object] | None = None,
+    gpus: str | int | None = None,
+    processes: int | None = None,
 ) -> TrainResult:
     """Run lesson 1 on a data set, by a recipe or by code of your own.
 
@@ -109,6 +108,10 @@ def train_lesson1(
     first_line, transform, display
         For a notebook: where the body begins in its cell, what turns IPython's syntax into Python,
         and what shows the value of the last expression.
+    gpus
+        Train on so many GPUs of this machine, or `all`, in a process each.
+    processes
+        Train in so many processes on the CPU.
 
     Returns
     -------
@@ -150,6 +153,12 @@ def train_lesson1(
         "no_channels_last": no_channels_last,
         "no_allocator": no_allocator,
     }
+    team = launch.count(None if gpus is None else str(gpus), processes)
+    if team is not None and after is not None:
+        raise BadInput(
+            "--continue does not go with several processes: the learner is in this one.",
+            "Put both lessons into one cell.",
+        )
     if after is not None and after.learn is None:
         raise BadInput("The lesson to go on from left no learner.", "Leave --continue out.")
     order = Order(data, code, flags, after, first_line, transform)
@@ -167,10 +176,15 @@ def train_lesson1(
             lesson = start.prepare(
                 settings, path, cell, {} if namespace is None else namespace, view, after
             )
+            values = {} if team is None else together.values_of(lesson)
         run = start.claim(lesson, name, runs_folder, fresh=fresh, copies=copies)
         try:
-            with quicker.sped_up(lesson, cache_limit) as speed:
-                result = _run(lesson, run, started, (seconds, save_every), display, speed)
+            times = (seconds, save_every)
+            if team is not None:
+                result = together.run(lesson, run, team, values, times, cache_limit)
+            else:
+                with quicker.sped_up(lesson, cache_limit) as speed:
+                    result = running.run_body(lesson, run, started, times, display, speed)
         finally:
             run.release()
         view.finish(result.face())
@@ -245,6 +259,40 @@ def export_lesson(
     return target
 
 
+def export_job(
+    order: Order,
+    file: str | Path,
+    *,
+    namespace: dict[str, Any] | None = None,
+    show: bool | View = False,
+) -> Path:
+    """Write the lesson as a script for torchrun or accelerate, on one machine or many.
+
+    Parameters
+    ----------
+    order
+        The lesson.
+    file
+        Where to: a path that ends in `.py`.
+    namespace
+        Where the names are found that the body uses; they are written along.
+    show
+        Whether to say where it was written.
+
+    Raises
+    ------
+    BadInput
+        For what cannot be written down, by its name.
+    """
+    from fastmagic.ranks import exported
+
+    settings, cell = order.read()
+    with progress.open_view(show, "Lesson 1, as a job") as view:
+        target = exported.write(file, order.source, settings, cell, namespace or {})
+        view.note(f"Written: {target}. torchrun --standalone --nproc-per-node 2 {target.name}")
+    return target
+
+
 def _check_exportable(settings: Settings) -> None:
     """Refuse what acts while a cell runs, and is not in its body."""
     instead = {
@@ -265,116 +313,6 @@ def _seconds(minutes: float | None) -> float | None:
     if not minutes > 0:
         raise BadInput(f"--time-limit {minutes:g} is out of range.", "Give minutes, such as 600.")
     return 60 * minutes
-
-
-def _run(
-    lesson: Lesson,
-    run: runs.Run,
-    started: float,
-    times: tuple[float | None, float],
-    display: Callable[[Any], object] | None,
-    speed: quicker.Speed,
-) -> TrainResult:
-    """Run the body; whatever happens, the run's folder says how it ended."""
-    from fastmagic.guard import attach, positions, remembered
-    from fastmagic.guard.session import Session
-    from fastmagic.lesson.watched import additions
-
-    copy = None if run.copy is None else run.copy / "states"
-    session = Session(
-        lesson.settings.seed, lesson.view, run.states, *times, remembered.default_file(), copy
-    )
-    session.keep_norms = lesson.settings.freeze_bn
-    session.precomputes = not lesson.settings.no_precompute
-    session.channels_last, session.pictures_for = speed.channels_last, speed.pictures_for
-    monitor = Monitor(run.folder / "monitor.csv", tell=_tell_of_a_lost_gpu(session))
-    session.memory = monitor.now
-    device = "cpu"
-    status, why = "failed", ""
-    try:
-        with (
-            session.stops,
-            monitor,
-            session.copies,
-            positions.kept_apart(),
-            attach.attached(session, additions()) as watching,
-        ):
-            if run.before.get("status") == "running":
-                session.was_killed(session.life.lost())
-            positions.set_position(lesson.settings.seed, "start")
-            device = start.fill_namespace(lesson, run, session, watching)
-            speed.say(lesson, device)
-            positions.set_position(lesson.settings.seed, "body")
-            drawn = figures.Figures()
-            cells.run(lesson.cell, lesson.namespace, display)
-            _say_where(drawn.keep(run.folder), lesson.view)
-            lesson.view.clear_bar()
-            _validate_if_needed(lesson, session)
-        status = "finished"
-    except KeyboardInterrupt as stop:
-        status = "stopped"
-        why = _why(stop)
-        session.incident(why, "what was trained is kept")
-    finally:
-        session.look_at_the_keeper()
-        result = outcome.gather(
-            lesson, run, session, monitor, status=status, device=device, started=started
-        )
-        for trouble in report.write(result):
-            lesson.view.note(trouble)
-        run.mark(status)
-        _copy_results(run, lesson.view)
-    session.stops.pass_on()
-    if status == "stopped":
-        raise Stopped(
-            f"Stopped ({why}). What was trained is kept in {run.folder}.",
-            "Run the same cell again: it goes on where it stopped.",
-        ) from None
-    return result
-
-
-def _copy_results(run: runs.Run, view: View) -> None:
-    """Keep the report and the model where the copy of the run is."""
-    if run.copy is None:
-        return
-    try:
-        bring_results(run.folder, run.copy)
-    except OSError as error:
-        view.note(f"The report could not be copied to {run.copy} ({error.strerror or error}).")
-
-
-def _say_where(pictures: list[Path], view: View) -> None:
-    if pictures:
-        names = ", ".join(file.name for file in pictures)
-        view.note(f"What the lesson has drawn is in {pictures[0].parent}: {names}.")
-
-
-def _why(stop: KeyboardInterrupt) -> str:
-    from fastmagic.guard.session import TimeIsUp
-    from fastmagic.guard.stops import Terminated
-
-    if isinstance(stop, TimeIsUp):
-        return "its time was up"
-    return "the machine asked it to end" if isinstance(stop, Terminated) else "stopped by hand"
-
-
-def _validate_if_needed(lesson: Lesson, session: Any) -> None:
-    """Make sure that the accuracy reported is that of the final weights."""
-    learn = outcome.learner_of(lesson, session)
-    if learn is None or not session.stages:
-        return
-    digest = outcome.digest_of(learn)
-    if digest in session.validated and session.told and session.told.digest == digest:
-        return
-    with session.busy_with("validating the final weights"):
-        learn.validate()
-
-
-def _tell_of_a_lost_gpu(session: Any) -> Callable[[str], None]:
-    def tell(words: str) -> None:
-        session.incident(words, "the monitor went on without it; %gpu_check says what to do")
-
-    return tell
 
 
 _running = threading.Lock()

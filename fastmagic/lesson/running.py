@@ -1,0 +1,170 @@
+"""A lesson's body, run inside the guard, with its monitor; however it ends, the folder says how."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastmagic.errors import Stopped
+from fastmagic.gpu.monitor import Monitor
+from fastmagic.guard.copies import bring_results
+from fastmagic.lesson import cell as cells
+from fastmagic.lesson import figures, outcome, quicker, report, runs, start
+from fastmagic.lesson.start import Lesson
+from fastmagic.progress import View
+from fastmagic.ranks.team import Team
+
+
+def run_body(
+    lesson: Lesson,
+    run: runs.Run,
+    started: float,
+    times: tuple[float | None, float],
+    display: Callable[[Any], object] | None,
+    speed: quicker.Speed,
+    team: Team | None = None,
+) -> Any:
+    """Run the body; whatever happens, the run's folder says how it ended.
+
+    Parameters
+    ----------
+    lesson, run
+        What to run, and where it is kept.
+    started
+        When the call began, by `time.perf_counter`.
+    times
+        The seconds that it may take, and those after which the state is saved.
+    display
+        Shows the value of the last expression.
+    speed
+        What makes it quicker.
+    team
+        The processes that share each batch; rank 0 alone reports.
+
+    Returns
+    -------
+    TrainResult or None
+        None on the other ranks.
+    """
+    from fastmagic.guard import attach, positions, remembered
+    from fastmagic.guard.session import Session
+    from fastmagic.lesson.watched import additions
+
+    team = team or Team()
+    copy = None if run.copy is None or team.rank else run.copy / "states"
+    file = remembered.default_file()
+    session = Session(lesson.settings.seed, lesson.view, run.states, *times, file, copy, team)
+    session.keep_norms = lesson.settings.freeze_bn
+    session.precomputes = not lesson.settings.no_precompute
+    session.channels_last = speed.channels_last
+    session.pictures_for = one_first(team, speed.pictures_for)
+    monitor = Monitor(run.folder / "monitor.csv", tell=_tell_of_a_lost_gpu(session))
+    session.memory = monitor.now
+    device = "cpu"
+    status, why = "failed", ""
+    try:
+        with (
+            session.stops,
+            monitor if not team.rank else contextlib.nullcontext(),
+            session.copies,
+            positions.kept_apart(),
+            attach.attached(session, additions()) as watching,
+        ):
+            if run.before.get("status") == "running":
+                session.was_killed(session.life.lost())
+            positions.set_position(lesson.settings.seed, "start")
+            device = start.fill_namespace(lesson, run, session, watching)
+            speed.say(lesson, device)
+            if not team.alone:
+                lesson.choices["processes"] = f"{team.size}, each with its share of every batch."
+            positions.set_position(lesson.settings.seed, "body")
+            drawn = figures.Figures()
+            cells.run(lesson.cell, lesson.namespace, display)
+            if not team.rank:
+                _say_where(drawn.keep(run.folder), lesson.view)
+            lesson.view.clear_bar()
+            _validate_if_needed(lesson, session)
+        status = "finished"
+    except KeyboardInterrupt as stop:
+        status = "stopped"
+        why = _why(stop)
+        session.incident(why, "what was trained is kept")
+    finally:
+        session.look_at_the_keeper()
+        result = None
+        if not team.rank:
+            result = outcome.gather(
+                lesson, run, session, monitor, status=status, device=device, started=started
+            )
+            for trouble in report.write(result):
+                lesson.view.note(trouble)
+            run.mark(status)
+            _copy_results(run, lesson.view)
+    if team.alone:
+        session.stops.pass_on()
+    if status == "stopped":
+        raise Stopped(
+            f"Stopped ({why}). What was trained is kept in {run.folder}.",
+            "Run the same cell again: it goes on where it stopped.",
+        ) from None
+    return result
+
+
+def one_first(team: Team, pictures_for: Callable[..., Any]) -> Callable[..., Any]:
+    """Let rank 0 make the small copies of a data set, and the others find them."""
+    known: list[Any] = []
+
+    def give(loader: Any, numbers: Any = None) -> Any:
+        dataset = getattr(loader, "dataset", None)
+        if team.alone or any(dataset is one for one in known):
+            return pictures_for(loader, numbers)
+        known.append(dataset)
+        return team.one_first(lambda: pictures_for(loader, numbers))
+
+    return give
+
+
+def _copy_results(run: runs.Run, view: View) -> None:
+    """Keep the report and the model where the copy of the run is."""
+    if run.copy is None:
+        return
+    try:
+        bring_results(run.folder, run.copy)
+    except OSError as error:
+        view.note(f"The report could not be copied to {run.copy} ({error.strerror or error}).")
+
+
+def _say_where(pictures: list[Path], view: View) -> None:
+    if pictures:
+        names = ", ".join(file.name for file in pictures)
+        view.note(f"What the lesson has drawn is in {pictures[0].parent}: {names}.")
+
+
+def _why(stop: KeyboardInterrupt) -> str:
+    from fastmagic.guard.session import TimeIsUp
+    from fastmagic.guard.stops import Terminated
+
+    if isinstance(stop, TimeIsUp):
+        return "its time was up"
+    return "the machine asked it to end" if isinstance(stop, Terminated) else "stopped by hand"
+
+
+def _validate_if_needed(lesson: Lesson, session: Any) -> None:
+    """Make sure that the accuracy reported is that of the final weights."""
+    learn = outcome.learner_of(lesson, session)
+    if learn is None or not session.stages:
+        return
+    digest = outcome.digest_of(learn)
+    if digest in session.validated and session.told and session.told.digest == digest:
+        return
+    with session.busy_with("validating the final weights"):
+        learn.validate()
+
+
+def _tell_of_a_lost_gpu(session: Any) -> Callable[[str], None]:
+    def tell(words: str) -> None:
+        session.incident(words, "the monitor went on without it; %gpu_check says what to do")
+
+    return tell

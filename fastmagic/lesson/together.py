@@ -1,0 +1,70 @@
+"""A lesson in several processes of this machine, and what they trained brought into this one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fastmagic.lesson import runs, start
+from fastmagic.lesson.carried import PROVIDED
+from fastmagic.lesson.report import TrainResult
+from fastmagic.lesson.start import Lesson
+from fastmagic.ranks import launch
+from fastmagic.ranks.job import Job, sendable
+
+
+def values_of(lesson: Lesson) -> dict[str, Any]:
+    """Give what the body needs of the notebook's names, by value.
+
+    Raises
+    ------
+    BadInput
+        For a value that cannot be sent to another process, by its name.
+    """
+    return sendable(lesson.needed - PROVIDED, lesson.namespace)
+
+
+def run(
+    lesson: Lesson,
+    claimed: runs.Run,
+    team: tuple[str, int],
+    values: dict[str, Any],
+    times: tuple[float | None, float],
+    cache_limit: float,
+) -> TrainResult:
+    """Run the body in several processes, and bring what they trained into this one.
+
+    Parameters
+    ----------
+    lesson, claimed
+        What to run, and where it is kept.
+    team
+        On what, and in how many processes: `launch.count` gives it.
+    values
+        What `values_of` gave.
+    times
+        The seconds that it may take, and those after which the state is saved.
+    cache_limit
+        GB that the small copies may take.
+    """
+    kind, size = team
+    job = Job(
+        kind,
+        lesson.settings,
+        lesson.cell,
+        lesson.layout.path,
+        values,
+        claimed.folder,
+        claimed.identity,
+        claimed.resumed,
+        claimed.about,
+        claimed.before,
+        claimed.copy,
+        *times,
+        cache_limit,
+    )
+    what = "GPUs, a process on each" if kind == "cuda" else "processes on the CPU"
+    lesson.view.note(f"Training on {size} {what}; each takes its share of every batch.")
+    result, kept = launch.run(job, size, lesson.view)
+    learn = start.trained_elsewhere(lesson, claimed, result, kept)
+    return replace(result, learn=learn, dls=getattr(learn, "dls", None))

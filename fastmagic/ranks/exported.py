@@ -1,0 +1,118 @@
+"""A lesson as a script for a launcher: `--export-job`. It needs fastmagic and goes on by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastmagic import whole
+from fastmagic.errors import BadInput, LessonError
+from fastmagic.lesson import cell as cells
+from fastmagic.lesson import export
+from fastmagic.lesson.carried import Carrier
+from fastmagic.lesson.names import names_set, outside_names
+from fastmagic.lesson.settings import Settings
+
+NOT_GIVEN = ("data", "recipe", "epochs", "lr", "progressive")
+"""The data set stands first, and what a recipe's flags set stands in the body."""
+
+
+def write(
+    file: str | Path,
+    source: str,
+    settings: Settings,
+    cell: cells.Cell,
+    namespace: Mapping[str, Any],
+) -> Path:
+    """Write a lesson as a script that torchrun or accelerate starts, on one machine or many.
+
+    Parameters
+    ----------
+    file
+        Where to; it has to end in `.py`.
+    source
+        The data set.
+    settings, cell
+        The lesson.
+    namespace
+        The notebook's names; what the body uses of them is written along, as source.
+
+    Returns
+    -------
+    Path
+        The file that was written.
+
+    Raises
+    ------
+    BadInput
+        For a file that cannot be written, or a name that cannot be written as source.
+    LessonError
+        Where the disk is full or refuses.
+    """
+    target = export.check_target(file)
+    if target.suffix != ".py":
+        raise BadInput(f"--export-job {file} is no script.", "Give a file that ends in .py.")
+    export.check_body(cell)
+    try:
+        whole.write_text(target, text_of(target, source, settings, cell, namespace))
+    except OSError as error:
+        raise LessonError(
+            f"{target} cannot be written ({error.strerror or error}).",
+            "Give --export-job a file in a folder that is yours and has room.",
+        ) from error
+    return target
+
+
+def text_of(
+    target: Path,
+    source: str,
+    settings: Settings,
+    cell: cells.Cell,
+    namespace: Mapping[str, Any],
+) -> str:
+    """Give the script's text."""
+    carrier = Carrier(
+        namespace,
+        given={},
+        bound=names_set(cells.compiled(cell.tree, cell.filename)),
+        folder=target.parent,
+    )
+    surely, perhaps = outside_names(cell.tree, cell.filename)
+    carrier.carry(surely, needed=True)
+    carrier.carry(perhaps, needed=False)
+    if carrier.refused:
+        said = "\n".join(f"  `{name}`: {why}" for name, why in carrier.refused.items())
+        raise BadInput(
+            f"This lesson uses what cannot be written as source:\n{said}.",
+            "Change the cell as it is said beside each.",
+        )
+    plain = Settings(settings.data).to_dict()
+    flags = "".join(
+        f"        {name}={value!r},\n"
+        for name, value in settings.to_dict().items()
+        if name not in NOT_GIVEN and name != "augment" and value != plain[name]
+    )
+    imports = "\n".join(["from fastmagic import ranks", *carrier.imports])
+    own = "".join(f"\n\n{text.strip()}\n" for text in carrier.texts)
+    quotes = "'''" if '"""' in cell.source else '"""'
+    body = cell.source.replace("\\", "\\\\").strip("\n")
+    return f"""{export.MARK}
+# A job for one machine or many; started again, it goes on where it stopped. It needs fastmagic.
+#
+#     torchrun --standalone --nproc-per-node 2 {target.name}
+#     accelerate launch --num_processes 2 {target.name}
+
+{imports}
+{own}
+BODY = {quotes}
+{body}
+{quotes}
+
+if __name__ == "__main__":
+    ranks.train(
+        {source!r},
+        BODY,
+        globals(),
+{flags}    )
+"""

@@ -1,0 +1,90 @@
+"""A lesson as a job: run by torchrun and by accelerate, and what cannot be written is named."""
+
+from __future__ import annotations
+
+import json
+import linecache
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastmagic.errors import BadInput
+from fastmagic.lesson.order import Order
+from fastmagic.lesson.train import export_job
+
+pytestmark = pytest.mark.train
+
+ROOT = Path(__file__).resolve().parents[2]
+BODY = """
+learn.unfreeze()
+go(2)
+print("text with a \\\\n in it")
+"""
+SMALL = {"arch": "squeezenet1_1", "weights": "none", "size": 32, "bs": 8}
+
+
+def environment():
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    return {**env, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+@pytest.fixture
+def script(small_folder, tmp_path):
+    names: dict = {"rate": 1e-3}
+    source = "def go(epochs):\n    learn.fit(epochs, rate)\n"
+    linecache.cache["<go>"] = (len(source), None, source.splitlines(True), "<go>")
+    exec(compile(source, "<go>", "exec"), names)
+    return export_job(Order(small_folder, BODY, SMALL), tmp_path / "job.py", namespace=names)
+
+
+def result_of(folder):
+    (run,) = (folder / "fastmagic-runs").iterdir()
+    return json.loads((run / "result.json").read_text())
+
+
+def run(command, folder):
+    done = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_job_runs_under_torchrun_as_it_runs_alone(script, tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    said = run([*launcher, "--nproc-per-node", "2", script.name], script.parent)
+    assert said.count("text with a \\n in it") == 1
+    found = result_of(script.parent)
+    assert found["status"] == "finished"
+    assert found["choices"]["processes"].startswith("2,")
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(script, alone)
+    run([sys.executable, script.name], alone)
+    assert result_of(alone)["status"] == "finished"
+
+
+@pytest.mark.skipif(shutil.which("accelerate") is None, reason="accelerate is not installed")
+def test_a_job_runs_under_accelerate(script):
+    command = ["accelerate", "launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    command += ["--mixed_precision", "no", "--dynamo_backend", "no", script.name]
+    run(command, script.parent)
+    found = result_of(script.parent)
+    assert found["status"] == "finished"
+    assert found["choices"]["processes"].startswith("2,")
+
+
+def test_what_cannot_be_written_is_named(small_folder, tmp_path):
+    order = Order(small_folder, "learn.fit(1, cbs=mine)", SMALL)
+    with pytest.raises(BadInput, match="`mine`"):
+        export_job(order, tmp_path / "job.py", namespace={"mine": object()})
+    assert not (tmp_path / "job.py").exists()
+
+
+def test_only_a_script_can_be_a_job(small_folder, tmp_path):
+    with pytest.raises(BadInput, match="no script"):
+        export_job(Order(small_folder, "learn.fit(1)", SMALL), tmp_path / "job.ipynb")
