@@ -30,7 +30,7 @@ from fastmagic.guard import positions
 from fastmagic.guard.positions import Position
 from fastmagic.ranks.team import Team
 
-OURS = ("_at", "_skip", "_on_host", "_pictures", "_lends", "_team", "_loading")
+OURS = ("_at", "_skip", "_on_host", "_pictures", "_lends", "_team", "_loading", "_looks")
 """Attributes that a loader has only while a cell runs."""
 
 DEAD_WORKER = re.compile(
@@ -51,6 +51,7 @@ class Positioned:
     _on_host = False  # its batches are transformed in the host's memory
     _pictures: Any = None  # the small copies that its pictures are read from
     _team: Team | None = None  # the processes that share each batch
+    _looks = 0  # pictures that all processes look at together, each at its part of a batch
     _loading = False  # a batch: the generators are put back when it is whole
     _lends: Callable[[Any], None] | None = None  # gives the small copies to what is made of it
 
@@ -115,6 +116,19 @@ class Positioned:
             return rest
         whole = len(rest) - (len(rest) % batch if self.drop_last else 0)  # type: ignore[attr-defined]
         return self._team.numbers(rest[:whole], batch)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give batches; where all look together, this process's pictures with all targets."""
+        if not self._looks or self._team is None:
+            yield from super().__iter__()  # type: ignore[misc]
+            return
+        left = self._looks
+        for x, *targets in super().__iter__():  # type: ignore[misc]
+            whole = min(left, self.bs)  # type: ignore[attr-defined]
+            begin, end = self._team.share(whole)
+            self._team.meet(end - begin, 1)
+            left -= whole
+            yield (x, *self._team.whole(tuple(targets)))
 
     def chunkify(self, items: Any) -> Any:
         """Put items into batches; of a batch that is shared, this process's part."""
@@ -333,11 +347,20 @@ class Loaders:
                 one._lends = None
 
     def _lend(self, made: Any) -> None:
-        """Give small copies to a loader that looks at pictures and draws nothing."""
-        pictures = self._pictures_for(made, made.get_idxs())
+        """Give small copies to a loader that looks at pictures and draws nothing.
+
+        The processes of a team share the looking.
+        """
+        numbers = list(made.get_idxs())
+        pictures = self._pictures_for(made, numbers)
+        if pictures is None and self._team.alone:
+            return
+        self._take_over(made)
         if pictures is not None:
-            self._take_over(made)
             made._at, made._pictures = (0, ("looks",)), pictures
+        if not self._team.alone:
+            made._team, made._looks = self._team, len(numbers)
+            made.get_idxs = lambda: self._team.numbers(numbers, made.bs)
 
     def give_back(self) -> None:
         """Make every loader what it was."""

@@ -20,6 +20,7 @@ from fastmagic.guard.positions import Position
 from fastmagic.guard.pressure import Pressure
 from fastmagic.guard.seen import Curve, Told
 from fastmagic.guard.stages import Stage
+from fastmagic.guard.state import weights_sha256
 from fastmagic.guard.steps import Splits
 from fastmagic.guard.stops import Stops
 from fastmagic.progress import View
@@ -100,6 +101,7 @@ class Session:
         self.tried_again_at: Position = ()  # the batch whose transforms ran out of memory last
         self._batch: int | None = None
         self._passes = self._finds = 0
+        self._recalls = False  # what the last validation said, for what is only shown
         self._told: set[str] = set()  # what is said once
 
     def incident(self, what: str, done: str, cost: str = "", when: str = "") -> None:
@@ -272,6 +274,43 @@ class Session:
         self.keep("splits", dict(self.splits.most), 1)
         if self._remembered_in is not None and not self.team.rank:
             remembered.add(self._remembered_in, key, part)
+
+    @contextlib.contextmanager
+    def recalling(self) -> Iterator[None]:
+        """Let what is only shown within the block be what the last validation said."""
+        self._recalls = True
+        try:
+            yield
+        finally:
+            self._recalls = False
+
+    def recalled(self, learner: Any) -> tuple[Any, Any] | None:
+        """Give what the last validation said, where it is what the learner would say again.
+
+        Returns
+        -------
+        probabilities, targets
+            Of the validation pictures; None where they have to be looked at.
+        """
+        told = self.told
+        if not self._recalls or told is None or not told.targets:
+            return None
+        import torch
+        from fastai.losses import CrossEntropyLossFlat
+
+        loader = learner.dls.valid
+        same = told.loader is loader and sum(map(len, told.targets)) == loader.n
+        plain = type(learner.loss_func) is CrossEntropyLossFlat  # whose activation is a softmax
+        if not (same and plain and told.digest == weights_sha256(learner.model.state_dict())):
+            return None
+        self.enter_pass("predict")  # which counts, as if it had been
+        self.left_pass()
+        return torch.cat(told.probabilities), torch.cat(told.targets)
+
+    def has_predicted(self) -> None:
+        """Let what is shown draw the same, whether it was recalled or looked at."""
+        if self._recalls:
+            positions.set_position(self.seed, "shown", len(self.stages), self._passes)
 
     def _want(self, number: int) -> None:
         """Ask all processes of a team to stop after the next step."""

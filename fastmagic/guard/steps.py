@@ -481,6 +481,29 @@ def looks_in_parts(learn: Any, splits: Splits) -> Iterator[None]:
         del body.forward
 
 
+@contextlib.contextmanager
+def looks_together(learn: Any, team: Team) -> Iterator[None]:
+    """Let each process of a team run a learner's body on its part of a batch, and see the whole.
+
+    Parameters
+    ----------
+    learn
+        fastai's learner; its loader tells the team how many pictures each has.
+    team
+        The processes that share each batch.
+    """
+    if team.alone:
+        yield
+        return
+    body = _body(learn.model)
+    plain = body.forward
+    body.forward = lambda *inputs: team.whole(plain(*inputs))
+    try:
+        yield
+    finally:
+        body.forward = plain
+
+
 def _not_even_one(model: Any, inputs: Any, trouble: Exception | None) -> tuple[str, str]:
     """Say that one picture is too much, and what would fit, with numbers."""
     from fastmagic import faces

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,16 @@ from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.settings import Settings
 from fastmagic.progress import View
 from fastmagic.ranks.team import Team
+from fastmagic.speed.ahead import meanwhile
+from fastmagic.speed.shelf import GB, Shelf
 
 NEED_WEIGHTS = ("classic", "pets", "quick")
 """The recipes that first train the head alone, on what a pretrained body sees."""
 
 WEIGHTS = {"imagenet": "ImageNet's weights", "none": "no weights, from scratch"}
+
+QUICK_MOST = 2000
+"""Pictures that recipe `quick` looks at, at most: `most` in its text."""
 
 TRIALS = "precision.json"
 """Beside the small copies: which precision is the quicker one, of what was tried here."""
@@ -95,17 +101,44 @@ def prepare(
     namespace: dict[str, Any],
     view: View,
     after: TrainResult | None = None,
+    cache_limit: float = 0,
 ) -> Lesson:
-    """Lay the pictures out, say what they are, and load fastai."""
+    """Lay the pictures out, say what they are, and load fastai.
+
+    Parameters
+    ----------
+    settings, path, cell, namespace, view, after
+        The lesson, as of `Lesson`, and where its pictures are.
+    cache_limit
+        GB that small copies of the pictures may take; where there is room for some, they are begun
+        while fastai is loaded.
+    """
     layout = laid_out(settings, path)
     view.note(describe(layout))
     view.note("Loading fastai …")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what libraries warn one another of at import
-        import fastai.vision.all  # noqa: F401 - all of it at once, while the view says so
     used = names.used_names(cell, namespace)
     needed = names.needed_names(cell, used)
-    return Lesson(settings, cell, namespace, layout, view, after, used, needed)
+    lesson = Lesson(settings, cell, namespace, layout, view, after, used, needed)
+    with meanwhile(_copying(lesson, cache_limit)), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what libraries warn one another of at import
+        import fastai.vision.all  # noqa: F401 - all of it at once, while the view says so
+    return lesson
+
+
+def _copying(lesson: Lesson, cache_limit: float) -> Callable[[Callable[[], bool]], object] | None:
+    """Give what makes small copies before there are loaders; None where there may be none.
+
+    Recipe `quick` may look at a part of the pictures, which is chosen later.
+    """
+    settings, layout = lesson.settings, lesson.layout
+    makes = lesson.after is None and lesson.needed & {"dls", "learn"}
+    if not makes or settings.no_cache or cache_limit <= 0 or "fastai.vision.all" in sys.modules:
+        return None
+    if settings.recipe == "quick" and len(layout.train) > QUICK_MOST:
+        return None
+    shelf = Shelf(platforms.cache_folder(), cache_limit * GB, platforms.usable_cores())
+    parts = (layout.train, layout.valid)
+    return lambda enough: shelf.make_ahead(parts, settings.size, enough)
 
 
 def laid_out(settings: Settings, path: Path) -> Layout:

@@ -174,7 +174,13 @@ def train_lesson1(
                 show=NestedView(view),
             )
             lesson = start.prepare(
-                settings, path, cell, {} if namespace is None else namespace, view, after
+                settings,
+                path,
+                cell,
+                {} if namespace is None else namespace,
+                view,
+                after,
+                cache_limit,
             )
             values = {} if team is None else together.values_of(lesson)
         run = start.claim(lesson, name, runs_folder, fresh=fresh, copies=copies)

@@ -12,7 +12,7 @@ from fastmagic.lesson.additions import mixin
 def additions() -> type:
     """Give the class whose methods every learner of the cell has beside fastai's own."""
     from fastmagic.guard.state import weights_sha256
-    from fastmagic.guard.steps import looks_in_parts
+    from fastmagic.guard.steps import looks_in_parts, looks_together
 
     class Additions(mixin()):  # type: ignore[misc]
         """What is changed of them, and of fastai's `freeze_to`, beside their own text.
@@ -34,7 +34,11 @@ def additions() -> type:
                 yield self
                 return
             with session.busy_with("precomputing"), contextlib.ExitStack() as block:
-                with looks_in_parts(self, session.splits), self.watch.lending(self.dls):
+                with (
+                    looks_in_parts(self, session.splits),
+                    looks_together(self, session.team),
+                    self.watch.lending(self.dls),
+                ):
                     block.enter_context(super().precomputed(*args, **kwargs))
                 session.doing = ""  # what is fitted inside is a stage
                 yield self
@@ -43,6 +47,22 @@ def additions() -> type:
                 whole = weights_sha256(self.model.state_dict())
                 session.validated[whole] = session.validated[head]
                 if session.told is not None and session.told.digest == head:
-                    session.told.digest = whole
+                    session.told.digest, session.told.loader = whole, self.dls.valid
+
+        def show_rights_and_wrongs(self, *args: Any, **kwargs: Any) -> None:
+            with self.watch.session.recalling():
+                super().show_rights_and_wrongs(*args, **kwargs)
+
+        def show_confusion(self, *args: Any, **kwargs: Any) -> None:
+            with self.watch.session.recalling():
+                super().show_confusion(*args, **kwargs)
+
+        def get_preds(self, *args: Any, **kwargs: Any) -> Any:
+            """Predict as fastai does; what the last validation said is shown as it is."""
+            session = self.watch.session
+            known = None if args or kwargs else session.recalled(self)
+            found = super().get_preds(*args, **kwargs) if known is None else known
+            session.has_predicted()
+            return found
 
     return Additions

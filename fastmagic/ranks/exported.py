@@ -101,7 +101,7 @@ def text_of(
 # A job for one machine or many; started again, it goes on where it stopped. It needs fastmagic.
 #
 #     torchrun --standalone --nproc-per-node 2 {target.name}
-#     accelerate launch --num_processes 2 {target.name}
+#     accelerate launch --multi_gpu --num_processes 2 {target.name}
 
 {imports}
 {own}

@@ -164,6 +164,7 @@ class Pictures:
         files: Sequence[Path],
         threads: int,
         tell: Callable[[int, int], None] = _nothing,
+        enough: Callable[[], bool] = bool,
     ) -> int:
         """Make the copies that are missing; give how many were made.
 
@@ -178,6 +179,8 @@ class Pictures:
             How many to work on at once: Pillow lets others work while it decodes.
         tell
             Called with how many are done, and of how many.
+        enough
+            Says whether to leave the rest for later; asked every `TOGETHER` pictures.
         """
         if self.folder is None:
             return 0
@@ -189,6 +192,8 @@ class Pictures:
                 self._read()
                 todo = self.missing(todo)
                 for batch in _in_turns(todo, TOGETHER):
+                    if enough():
+                        break
                     made += self._append(batch, threads)
                     tell(made, len(todo))
         except (Timeout, OSError):

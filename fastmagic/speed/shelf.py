@@ -32,7 +32,11 @@ class Shelf:
     """
 
     def __init__(
-        self, cache: Path, limit: float, threads: int, tell: Callable[[int, int], None]
+        self,
+        cache: Path,
+        limit: float,
+        threads: int,
+        tell: Callable[[int, int], None] = lambda made, of: None,  # noqa: ARG005
     ) -> None:
         self._cache, self._limit, self._threads, self._tell = cache, limit, threads, tell
         self._made: dict[tuple[Any, ...], Pictures] = {}
@@ -65,10 +69,7 @@ class Shelf:
         files = list(loader.dataset.items)
         key = (root, size, len(files), files[0], files[-1])
         if key not in self._made:
-            folder = folder_of(self._cache, root, size)
-            room = self._limit - make_room(folder, self._limit / 2)
-            pictures = Pictures(folder, size, min(room, SHARE_OF_DISK * _free(self._cache)))
-            self._made[key] = pictures
+            self._made[key] = self._copies(root, size)
         pictures = self._made[key]
         if key not in self._whole and (numbers is not None or loader.n == len(files)):
             wanted = files if numbers is None else [files[number] for number in numbers]
@@ -76,6 +77,30 @@ class Shelf:
             if len(wanted) == len(files):
                 self._whole.add(key)
         return pictures
+
+    def _copies(self, root: Path, size: tuple[int, int]) -> Pictures:
+        folder = folder_of(self._cache, root, size)
+        room = self._limit - make_room(folder, self._limit / 2)
+        return Pictures(folder, size, min(room, SHARE_OF_DISK * _free(self._cache)))
+
+    def make_ahead(
+        self, parts: Sequence[Sequence[Path]], size: int, enough: Callable[[], bool]
+    ) -> None:
+        """Make copies of pictures before there are loaders, silently.
+
+        Parameters
+        ----------
+        parts
+            The pictures to train with, and those to validate with.
+        size
+            The side of the square that will be cut out of them.
+        enough
+            Says whether to leave the rest for `pictures_for`.
+        """
+        for files in parts:
+            root = _common_folder(list(files)) if files else None
+            if root is not None:
+                self._copies(root, (size, size)).make(files, self._threads, enough=enough)
 
     def serves(self, loader: Any) -> bool:
         """Say whether a loader's pictures can be read from small copies; none is made."""

@@ -70,7 +70,8 @@ def test_a_job_runs_under_torchrun_as_it_runs_alone(script, tmp_path):
 
 @pytest.mark.skipif(shutil.which("accelerate") is None, reason="accelerate is not installed")
 def test_a_job_runs_under_accelerate(script):
-    command = ["accelerate", "launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    command = ["accelerate", "launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["--num_machines", "1"]
     command += ["--mixed_precision", "no", "--dynamo_backend", "no", script.name]
     run(command, script.parent)
     found = result_of(script.parent)

@@ -159,6 +159,37 @@ learn.add_cb(Slow())
     assert again.weights_sha256 == undisturbed[1].weights_sha256
 
 
+def test_all_stop_together_when_the_time_is_up(small_folder, tmp_path, undisturbed):
+    slow = """
+class Slow(Callback):
+    def after_batch(self):
+        time.sleep(0.5)
+import time
+learn.add_cb(Slow())
+"""
+    with pytest.raises(Stopped, match="time was up"):
+        lesson(small_folder, tmp_path, MAKES + slow + TRAINS, time_limit=0.05)
+    again, _ = lesson(small_folder, tmp_path, MAKES + slow + TRAINS)
+    assert again.weights_sha256 == undisturbed[1].weights_sha256
+    assert any(stage.resumed for stage in again.stages)
+
+
+PRECOMPUTES = """
+learn.freeze()
+with learn.precomputed(most=13, seed=1):
+    learn.fit(2, 1e-3)
+learn.show_confusion()
+"""
+
+
+def test_features_are_computed_by_all_and_are_those_of_one(small_folder, tmp_path):
+    small = {"arch": "squeezenet1_1", "weights": "none", "size": 32, "bs": 8}
+    alone, _ = lesson(small_folder, tmp_path, PRECOMPUTES, processes=None, **small)
+    two, _ = lesson(small_folder, tmp_path, PRECOMPUTES, **small)
+    assert same(alone, two, 1e-2)  # by Adam, see above
+    assert two.accuracy is not None
+
+
 def test_going_on_with_another_number_says_that_it_is_equivalent(small_folder, tmp_path):
     body = MAKES + "learn.fit(1, 1e-3)\nlearn.fit(2, 1e-3, cbs=Stops())\n"
     body = body.replace(

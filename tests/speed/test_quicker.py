@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import platformdirs
@@ -233,3 +237,49 @@ mine.fit(1)
 """
     result, _ = lesson(small_folder, tmp_path, body)
     assert "pictures" not in result.choices
+
+
+def test_copies_are_made_while_fastai_is_loaded(small_folder, tmp_path):
+    """In a fresh process: here it is loaded already."""
+    script = """
+import sys, threading
+import fastmagic
+from fastmagic.speed.pictures import Pictures
+seen, make = [], Pictures.make
+def watched(self, *args, **kwargs):
+    seen.append((threading.current_thread().name, make(self, *args, **kwargs)))
+Pictures.make = watched
+fastmagic.train_lesson1(sys.argv[1], "learn.fit(1)", runs_folder=sys.argv[2], arch="squeezenet1_1",
+                        weights="none", size=24, bs=8)
+print(seen)
+"""
+    own = shutil.copytree(small_folder, tmp_path / "own")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script, str(own), str(tmp_path / "runs")]
+    said = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+    seen = ast.literal_eval(said.splitlines()[-1])
+    assert seen[:2] == [("fastmagic-ahead", 32), ("fastmagic-ahead", 16)]
+    assert all(made == 0 for _, made in seen[2:])
+
+
+LOOKS = """
+learn.fit(1, 1e-3)
+looks = []
+class Counts(Callback):
+    def before_validate(self):
+        looks.append(1)
+learn.add_cb(Counts())
+learn.show_confusion()
+shown = len(looks)
+learn.model[1][-1].weight.data += 1
+learn.show_confusion()
+changed = len(looks)
+learn.get_preds()
+asked = len(looks)
+"""
+
+
+def test_what_a_validation_said_is_shown_without_looking_again(small_folder, tmp_path):
+    body = "from fastai.callback.core import Callback\n" + LOOKS
+    _, names = lesson(small_folder, tmp_path, body)
+    assert (names["shown"], names["changed"], names["asked"]) == (0, 1, 2)
