@@ -162,7 +162,8 @@ class Protected:
     def _do_one_batch(self) -> None:
         """Do one batch as fastai does, in parts where the whole does not fit in memory."""
         session = self.watch.session
-        team = getattr(self.dl, "_team", None)  # None where a batch is not shared
+        loader = getattr(self, "dl", None)  # none where a body takes a step by hand
+        team = getattr(loader, "_team", None)  # None where a batch is not shared
         self.watch.step = step = Step(self, session.splits, team, session.also_in_parts)
         try:
             self.pred = step.forward()

@@ -151,5 +151,5 @@ def test_shown_code_keeps_the_runs_name_and_limit(shell, cells):
     shell.set_next_input = lambda text, replace=False: put.append(text)
     cells("%train_lesson1 {data} --recipe scratch --name mine --time-limit 5 --show").raise_error()
     assert put[0].splitlines()[0].endswith("--name mine --time-limit 5.0")
-    with pytest.raises(BadInput, match="does not go with --export"):
+    with pytest.raises(BadInput, match="one at a time"):
         cells("%train_lesson1 {data} --show --export a.py").raise_error()
