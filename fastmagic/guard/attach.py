@@ -29,7 +29,8 @@ from fastmagic.guard import files, finds, loaders, mending, snapshot, state
 from fastmagic.guard.loaders import Loaders
 from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Stage
-from fastmagic.guard.steps import Step, careful_step
+from fastmagic.guard.steps import Step
+from fastmagic.guard.updating import careful_step
 from fastmagic.guard.watch import Watch
 from fastmagic.speed import half, layout
 

@@ -18,7 +18,6 @@ averages move as once, by the mean over the parts. Those in the head see the who
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,14 +68,14 @@ class Splits:
             Where each part was one picture already.
         """
         if parts >= pictures:
-            raise _DoesNotFit(pictures)
+            raise DoesNotFit(pictures)
         more = min(2 * parts, pictures)
         self.most[key] = -(-pictures // more)
         self.tell(key, pictures, self.most[key], norms, seconds)
         return self.parts(key, pictures)
 
 
-class _DoesNotFit(Exception):
+class DoesNotFit(Exception):
     """Not even one picture fits."""
 
 
@@ -108,9 +107,9 @@ class Step:
         self.also = also
         self.met = False  # with the others of the team, on this batch
         self.apart = learn.model  # what saw the pictures of this process alone
-        self.body = _body(learn.model)
+        self.body = body_of(learn.model)
         self.pictures = pictures_of(learn.xb)
-        self.key = _key(learn, learn.model, learn.xb, learn.training)
+        self.key = key_of(learn, learn.model, learn.xb, learn.training)
         self.leaves: list[Any] = []
         self.out: Any = None  # of the whole body, with its graph
         self.began: Any = None  # the generators before the forward pass
@@ -297,52 +296,9 @@ class Step:
         norms = self.learn.training and _has_norms(self.body)
         try:
             return self.splits.halve(self.key, self.pictures, parts, tried.seconds, norms=norms)
-        except _DoesNotFit:
-            said = _not_even_one(self.learn.model, self.learn.xb, tried.trouble)
+        except DoesNotFit:
+            said = not_even_one(self.learn.model, self.learn.xb, tried.trouble)
             raise LessonError(*said) from tried.trouble
-
-
-def careful_step(optimizer: Any, told: Callable[[], None] = lambda: None) -> None:
-    """Take an optimizer's step so that it can be taken again where memory runs out in it.
-
-    fastai's optimizer updates one parameter after another. One that fails is put back, the cache is
-    emptied, and it is updated again; those before it are done.
-
-    Parameters
-    ----------
-    optimizer
-        fastai's. Of another kind, the whole step is taken as it is.
-    told
-        Called where memory ran out.
-
-    Raises
-    ------
-    RuntimeError
-        torch's own, where memory runs out a second time.
-    """
-    from fastai.optimizer import Optimizer, _update
-
-    if type(optimizer).step is not Optimizer.step:
-        optimizer.step()
-        return
-    for p, _, state, hyper in optimizer.all_params(with_grad=True):
-        weights, kept = p.data.clone(), copy.copy(state)
-        tensors = {k: v.clone() for k, v in state.items() if hasattr(v, "clone")}
-        for again in (True, False):
-            now = dict(state)
-            with Attempt() as tried:
-                for part in optimizer.cbs:
-                    now = _update(now, part(p, **{**now, **hyper}))
-                optimizer.state[p] = now
-            if tried.trouble is None:
-                break
-            if not again:
-                raise tried.trouble
-            p.data.copy_(weights)
-            for name, value in tensors.items():
-                kept[name].copy_(value)
-            state = kept
-            told()
 
 
 class _Before:
@@ -385,7 +341,7 @@ def _same_buffers(module: Any) -> Iterator[None]:
             buffer.copy_(value)
 
 
-def _body(model: Any) -> Any:
+def body_of(model: Any) -> Any:
     from torch import nn
 
     return model[0] if isinstance(model, nn.Sequential) and len(model) == 2 else model
@@ -426,7 +382,7 @@ def _has_norms(module: Any) -> bool:
     return any(isinstance(one, _BatchNorm) and one.training for one in module.modules())
 
 
-def _key(learn: Any, model: Any, inputs: Any, training: bool) -> str:
+def key_of(learn: Any, model: Any, inputs: Any, training: bool) -> str:
     """Name a kind of step: card, network, size of the pictures, precision, training or not."""
     import torch
 
@@ -441,70 +397,7 @@ def _key(learn: Any, model: Any, inputs: Any, training: bool) -> str:
     return f"{card} {network} {sizes} {precision} {'train' if training else 'look'}"
 
 
-@contextlib.contextmanager
-def looks_in_parts(learn: Any, splits: Splits) -> Iterator[None]:
-    """Let a learner's body look at a batch in parts where the whole does not fit in memory.
-
-    For what is run beside the learner's own steps and trains nothing, such as features that are
-    computed once: the body is in evaluation, so a picture gives the same in any part.
-
-    Parameters
-    ----------
-    learn
-        fastai's learner.
-    splits
-        What is known of the parts that fit.
-
-    Raises
-    ------
-    LessonError
-        Where not even one picture fits.
-    """
-    body = _body(learn.model)
-    plain = body.forward
-
-    def forward(*inputs: Any) -> Any:
-        pictures, key = pictures_of(inputs), _key(learn, body, inputs, training=False)
-        parts = splits.parts(key, pictures)
-        while True:
-            with Attempt() as tried:
-                return joined([plain(*piece) for piece in split(inputs, parts)])
-            try:
-                parts = splits.halve(key, pictures, parts, tried.seconds, norms=False)
-            except _DoesNotFit:
-                raise LessonError(*_not_even_one(body, inputs, tried.trouble)) from tried.trouble
-
-    body.forward = forward
-    try:
-        yield
-    finally:
-        del body.forward
-
-
-@contextlib.contextmanager
-def looks_together(learn: Any, team: Team) -> Iterator[None]:
-    """Let each process of a team run a learner's body on its part of a batch, and see the whole.
-
-    Parameters
-    ----------
-    learn
-        fastai's learner; its loader tells the team how many pictures each has.
-    team
-        The processes that share each batch.
-    """
-    if team.alone:
-        yield
-        return
-    body = _body(learn.model)
-    plain = body.forward
-    body.forward = lambda *inputs: team.whole(plain(*inputs))
-    try:
-        yield
-    finally:
-        body.forward = plain
-
-
-def _not_even_one(model: Any, inputs: Any, trouble: Exception | None) -> tuple[str, str]:
+def not_even_one(model: Any, inputs: Any, trouble: Exception | None) -> tuple[str, str]:
     """Say that one picture is too much, and what would fit, with numbers."""
     from fastmagic import faces
 

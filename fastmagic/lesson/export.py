@@ -78,12 +78,23 @@ def write(
     check_body(cell)
     parts = list(_parts(settings, layout, cell, namespace, target.parent))
     text = _as_notebook(parts) if target.suffix == ".ipynb" else _as_script(parts)
+    return write_text(target, text, "--export")
+
+
+def write_text(target: Path, text: str, flag: str) -> Path:
+    """Write a file whole or not at all; `flag` is what the person gave it by.
+
+    Raises
+    ------
+    LessonError
+        Where the disk is full or refuses.
+    """
     try:
         whole.write_text(target, text)
     except OSError as error:
         raise LessonError(
             f"{target} cannot be written ({error.strerror or error}).",
-            "Give --export a file in a folder that is yours and has room.",
+            f"Give {flag} a file in a folder that is yours and has room.",
         ) from error
     return target
 
@@ -178,11 +189,11 @@ def _parts(
     used = used_names(cell, namespace)
     made = PROVIDED & needed_names(cell, used)
     given = from_fastai()
-    carrier = Carrier(namespace, given=given, bound=_set_in(cell), folder=folder)
+    carrier = Carrier(namespace, given=given, bound=set_in(cell), folder=folder)
     if "learn" in made:
         carrier.carry({settings.arch}, needed=True)
     of_the_network = list(carrier.texts)
-    _carry_all(carrier, cell)
+    carry_all(carrier, cell)
     own = carrier.texts[len(of_the_network) :]
     attributes = _attributes(cell.tree, *(ast.parse(text) for text in carrier.texts))
     device, _ = learner.choose_device()
@@ -214,11 +225,12 @@ def _apart(definitions: list[str]) -> str:
     return "\n\n\n".join(definitions)
 
 
-def _set_in(cell: cells.Cell) -> set[str]:
+def set_in(cell: cells.Cell) -> set[str]:
+    """Name what a body sets itself."""
     return names_set(cells.compiled(cell.tree, cell.filename))
 
 
-def _carry_all(carrier: Carrier, cell: cells.Cell) -> None:
+def carry_all(carrier: Carrier, cell: cells.Cell) -> None:
     """Carry what the body uses of the notebook.
 
     Raises

@@ -59,7 +59,7 @@ def run_body(
     session.keep_norms = lesson.settings.freeze_bn
     session.precomputes = not lesson.settings.no_precompute
     session.channels_last = speed.channels_last
-    session.pictures_for = one_first(team, speed.pictures_for)
+    session.pictures_for = copied_once(team, speed.pictures_for)
     monitor = Monitor(run.folder / "monitor.csv", tell=_tell_of_a_lost_gpu(session))
     session.memory = monitor.now
     device = "cpu"
@@ -112,7 +112,7 @@ def run_body(
     return result
 
 
-def one_first(team: Team, pictures_for: Callable[..., Any]) -> Callable[..., Any]:
+def copied_once(team: Team, pictures_for: Callable[..., Any]) -> Callable[..., Any]:
     """Let rank 0 make the small copies of a data set, and the others find them."""
     known: list[Any] = []
 

@@ -11,8 +11,8 @@ from fastmagic.lesson.additions import mixin
 
 def additions() -> type:
     """Give the class whose methods every learner of the cell has beside fastai's own."""
+    from fastmagic.guard.looking import looks_in_parts, looks_together
     from fastmagic.guard.state import weights_sha256
-    from fastmagic.guard.steps import looks_in_parts, looks_together
 
     class Additions(mixin()):  # type: ignore[misc]
         """What is changed of them, and of fastai's `freeze_to`, beside their own text.

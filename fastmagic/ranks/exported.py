@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fastmagic import whole
-from fastmagic.errors import BadInput, LessonError
+from fastmagic.errors import BadInput
 from fastmagic.lesson import cell as cells
 from fastmagic.lesson import export
 from fastmagic.lesson.carried import Carrier
-from fastmagic.lesson.names import names_set, outside_names
 from fastmagic.lesson.settings import Settings
 
 NOT_GIVEN = ("data", "recipe", "epochs", "lr", "progressive")
@@ -54,14 +52,8 @@ def write(
     if target.suffix != ".py":
         raise BadInput(f"--export-job {file} is no script.", "Give a file that ends in .py.")
     export.check_body(cell)
-    try:
-        whole.write_text(target, text_of(target, source, settings, cell, namespace))
-    except OSError as error:
-        raise LessonError(
-            f"{target} cannot be written ({error.strerror or error}).",
-            "Give --export-job a file in a folder that is yours and has room.",
-        ) from error
-    return target
+    text = text_of(target, source, settings, cell, namespace)
+    return export.write_text(target, text, "--export-job")
 
 
 def text_of(
@@ -72,21 +64,8 @@ def text_of(
     namespace: Mapping[str, Any],
 ) -> str:
     """Give the script's text."""
-    carrier = Carrier(
-        namespace,
-        given={},
-        bound=names_set(cells.compiled(cell.tree, cell.filename)),
-        folder=target.parent,
-    )
-    surely, perhaps = outside_names(cell.tree, cell.filename)
-    carrier.carry(surely, needed=True)
-    carrier.carry(perhaps, needed=False)
-    if carrier.refused:
-        said = "\n".join(f"  `{name}`: {why}" for name, why in carrier.refused.items())
-        raise BadInput(
-            f"This lesson uses what cannot be written as source:\n{said}.",
-            "Change the cell as it is said beside each.",
-        )
+    carrier = Carrier(namespace, given={}, bound=export.set_in(cell), folder=target.parent)
+    export.carry_all(carrier, cell)
     plain = Settings(settings.data).to_dict()
     flags = "".join(
         f"        {name}={value!r},\n"
