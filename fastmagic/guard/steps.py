@@ -147,7 +147,21 @@ class Step:
     def targets(self) -> Any:
         """Give what the pictures of the whole batch are; call it after `forward`."""
         yb = self.learn.yb
-        return yb if self.team.alone or not len(yb) else self.team.whole(yb)
+        if self.team.alone or not len(yb):
+            return yb
+        self._mixed()
+        return self.team.whole(yb)
+
+    def _mixed(self) -> None:
+        """Let MixUp and CutMix know what every process has mixed, and by which share."""
+        import torch
+        from fastai.callback.mixup import MixHandler
+
+        for one in self.learn.cbs:
+            if isinstance(one, MixHandler) and self.learn.training:
+                share = torch.as_tensor(one.lam, dtype=torch.float32, device=self.learn.x.device)
+                one.yb1 = self.team.whole(one.yb1)
+                one.lam = self.team.whole(share.expand(self.pictures))
 
     def _meet(self) -> None:
         """Tell the others of the team what this one needed, and do as the neediest from now on."""

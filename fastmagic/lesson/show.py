@@ -51,17 +51,32 @@ def cell_text(
     learn.fit(5)
     <BLANKLINE>
     """
+    given = differing(settings, defaults, env)
+    words = [_flag("data", settings.data), *(_flag(name, value) for name, value in given.items())]
+    words += [_flag(name, value) for name, value in (others or {}).items() if value is not None]
+    return f"%%train_lesson1 {_unexpanded(' '.join(words))}\n{body.rstrip()}\n"
+
+
+def differing(
+    settings: Settings, defaults: LessonDefaults, env: Mapping[str, str] | None = None
+) -> dict[str, object]:
+    """Give the settings that a body of its own, on the same data set, would not have by itself.
+
+    Parameters
+    ----------
+    settings, defaults, env
+        As in `cell_text`.
+    """
     stand_in = (os.environ if env is None else env).get("FASTMAGIC_WEIGHTS")
     without = settle(settings.data, defaults, {}, own_body=True, env={}).to_dict()
-    words = [_flag("data", settings.data)]
+    found: dict[str, object] = {}
     for name, value in settings.to_dict().items():
         if name in IN_THE_BODY | NOT_FLAGS or value is None:
             continue
         overruled = name == "weights" and stand_in and stand_in != value
         if value != without.get(name) or overruled:
-            words.append(_flag(name, value))
-    words += [_flag(name, value) for name, value in (others or {}).items() if value is not None]
-    return f"%%train_lesson1 {_unexpanded(' '.join(words))}\n{body.rstrip()}\n"
+            found[name] = value
+    return found
 
 
 def _flag(name: str, value: object) -> str:

@@ -294,7 +294,7 @@ def export_job(
 
     settings, cell = order.read()
     with progress.open_view(show, "Lesson 1, as a job") as view:
-        target = exported.write(file, order.source, settings, cell, namespace or {})
+        target = exported.write(file, order.source, settings, order.defaults, cell, namespace or {})
         view.note(f"Written: {target}. torchrun --standalone --nproc-per-node 2 {target.name}")
     return target
 

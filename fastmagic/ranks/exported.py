@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fastmagic.data.catalogue import LessonDefaults
 from fastmagic.errors import BadInput
 from fastmagic.lesson import cell as cells
 from fastmagic.lesson import export
 from fastmagic.lesson.carried import Carrier
 from fastmagic.lesson.settings import Settings
-
-NOT_GIVEN = ("data", "recipe", "epochs", "lr", "progressive")
-"""The data set stands first, and what a recipe's flags set stands in the body."""
+from fastmagic.lesson.show import differing
 
 
 def write(
     file: str | Path,
     source: str,
     settings: Settings,
+    defaults: LessonDefaults,
     cell: cells.Cell,
     namespace: Mapping[str, Any],
 ) -> Path:
@@ -33,6 +33,8 @@ def write(
         The data set.
     settings, cell
         The lesson.
+    defaults
+        The catalogue's for its data set.
     namespace
         The notebook's names; what the body uses of them is written along, as source.
 
@@ -52,7 +54,7 @@ def write(
     if target.suffix != ".py":
         raise BadInput(f"--export-job {file} is no script.", "Give a file that ends in .py.")
     export.check_body(cell)
-    text = text_of(target, source, settings, cell, namespace)
+    text = text_of(target, source, settings, defaults, cell, namespace)
     return export.write_text(target, text, "--export-job")
 
 
@@ -60,22 +62,17 @@ def text_of(
     target: Path,
     source: str,
     settings: Settings,
+    defaults: LessonDefaults,
     cell: cells.Cell,
     namespace: Mapping[str, Any],
 ) -> str:
     """Give the script's text."""
     carrier = Carrier(namespace, given={}, bound=export.set_in(cell), folder=target.parent)
     export.carry_all(carrier, cell)
-    plain = Settings(settings.data).to_dict()
-    flags = "".join(
-        f"        {name}={value!r},\n"
-        for name, value in settings.to_dict().items()
-        if name not in NOT_GIVEN and name != "augment" and value != plain[name]
-    )
+    given = differing(settings, defaults)
+    flags = "".join(f"        {name}={value!r},\n" for name, value in given.items())
     imports = "\n".join(["from fastmagic import ranks", *carrier.imports])
     own = "".join(f"\n\n{text.strip()}\n" for text in carrier.texts)
-    quotes = "'''" if '"""' in cell.source else '"""'
-    body = cell.source.replace("\\", "\\\\").strip("\n")
     return f"""{export.MARK}
 # A job for one machine or many; started again, it goes on where it stopped. It needs fastmagic.
 #
@@ -84,9 +81,7 @@ def text_of(
 
 {imports}
 {own}
-BODY = {quotes}
-{body}
-{quotes}
+BODY = {_as_literal(cell.source)}
 
 if __name__ == "__main__":
     ranks.train(
@@ -95,3 +90,19 @@ if __name__ == "__main__":
         globals(),
 {flags}    )
 """
+
+
+def _as_literal(text: str) -> str:
+    """Write a text as Python, over several lines where its own quotes allow that.
+
+    Examples
+    --------
+    >>> print(_as_literal("learn.fit(1)"))
+    \"\"\"
+    learn.fit(1)
+    \"\"\"
+    """
+    body = text.strip("\n")
+    quotes = next((one for one in ('"' * 3, "'" * 3) if one not in body), "")
+    escaped = body.replace("\\", "\\\\")
+    return f"{quotes}\n{escaped}\n{quotes}" if quotes else repr(f"\n{body}\n")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import queue
 import re
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -165,17 +166,24 @@ def environment(kind: str, size: int, env: Mapping[str, str] | None = None) -> d
 def _followed(process: subprocess.Popen[str], folder: Path, view: View) -> bool:
     """Show what is told until the processes have ended; say whether they were stopped."""
     replay = Replay(folder / EVENTS, view)
-    reader = threading.Thread(target=_pass_on, args=(process, view), daemon=True)
+    printed: queue.SimpleQueue[str] = queue.SimpleQueue()
+    reader = threading.Thread(target=_read, args=(process, printed), daemon=True)
     reader.start()
+
+    def show() -> None:  # in this thread alone, which the view belongs to
+        while not printed.empty():
+            view.note(printed.get())
+        replay.go_on()
+
     stopped = False
     try:
         while process.poll() is None:
-            replay.go_on()
+            show()
             time.sleep(TICK)
     except KeyboardInterrupt:
         stopped = True
         with contextlib.suppress(KeyboardInterrupt):  # a second one ends them at once
-            _ask_to_end(process, replay)
+            _ask_to_end(process, show)
         child.end_process(process)
     except BaseException:
         child.end_process(process)
@@ -183,24 +191,24 @@ def _followed(process: subprocess.Popen[str], folder: Path, view: View) -> bool:
     reader.join(5)
     if process.stdout is not None:
         process.stdout.close()
-    replay.go_on()
+    show()
     view.clear_bar()
     return stopped
 
 
-def _ask_to_end(process: subprocess.Popen[str], replay: Replay) -> None:
+def _ask_to_end(process: subprocess.Popen[str], show: Callable[[], None]) -> None:
     process.send_signal(signal.SIGINT)  # torch's launcher passes it on, and waits for 30 s
     ends = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < ends:
-        replay.go_on()
+        show()
         time.sleep(TICK)
 
 
-def _pass_on(process: subprocess.Popen[str], view: View) -> None:
-    """Print what the body prints, line by line."""
+def _read(process: subprocess.Popen[str], printed: queue.SimpleQueue[str]) -> None:
+    """Take what the body prints, line by line, so that the pipe is never full."""
     assert process.stdout is not None
     for line in process.stdout:
-        view.note(line.rstrip("\n"))
+        printed.put(line.rstrip("\n"))
 
 
 def _finished(folder: Path, rank: int) -> bool:

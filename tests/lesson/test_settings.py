@@ -108,3 +108,10 @@ def test_only_recipe_classic_has_epochs_on_small_pictures():
     assert settled({"recipe": "classic", "progressive": True}).progressive
     with pytest.raises(BadInput, match="quick has no epochs on smaller pictures"):
         settled({"recipe": "quick", "progressive": True})
+
+
+def test_what_is_known_of_recipe_quick_is_what_stands_in_it():
+    from fastmagic.lesson import recipes
+    from fastmagic.lesson.start import QUICK_MOST
+
+    assert f"\nmost = {QUICK_MOST}\n" in recipes.body("quick")

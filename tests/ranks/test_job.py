@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import linecache
 import os
@@ -89,3 +90,24 @@ def test_what_cannot_be_written_is_named(small_folder, tmp_path):
 def test_only_a_script_can_be_a_job(small_folder, tmp_path):
     with pytest.raises(BadInput, match="no script"):
         export_job(Order(small_folder, "learn.fit(1)", SMALL), tmp_path / "job.ipynb")
+
+
+def test_a_job_names_what_its_data_set_would_choose_otherwise(tmp_path):
+    asked = {"arch": "resnet34", "size": 224}  # the general defaults; `sample` has others
+    script = export_job(Order("sample", "learn.fit(1)", asked), tmp_path / "job.py")
+    text = script.read_text()
+    assert "arch='resnet34'" in text and "size=224" in text
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['a = """x"""', "a = '''x'''", "a = '''x''' + \"\"\"y\\n\"\"\""],
+)
+def test_a_body_comes_through_whatever_its_quotes(tmp_path, body):
+    script = export_job(Order("sample", body + "\nlearn.fit(1)"), tmp_path / "job.py")
+    (given,) = [
+        ast.literal_eval(node.value)
+        for node in ast.parse(script.read_text()).body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "BODY"
+    ]
+    assert given == f"\n{body}\nlearn.fit(1)\n"

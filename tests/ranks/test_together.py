@@ -190,6 +190,14 @@ def test_features_are_computed_by_all_and_are_those_of_one(small_folder, tmp_pat
     assert two.accuracy is not None
 
 
+@pytest.mark.parametrize("mixes", ["MixUp()", "CutMix()"])
+def test_pictures_are_mixed_within_each_share_and_the_loss_is_of_all(small_folder, tmp_path, mixes):
+    result, _ = lesson(small_folder, tmp_path, MAKES + f"learn.fit(2, 1e-2, cbs={mixes})")
+    ((first, last),) = [[epoch.values for epoch in stage.epochs] for stage in result.stages]
+    assert 0 < last["train_loss"] < 2 and 0 < first["train_loss"] < 2
+    assert result.accuracy is not None and len(result.judged.targets) == 16
+
+
 def test_going_on_with_another_number_says_that_it_is_equivalent(small_folder, tmp_path):
     body = MAKES + "learn.fit(1, 1e-3)\nlearn.fit(2, 1e-3, cbs=Stops())\n"
     body = body.replace(
