@@ -9,6 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.train
 
+from fastmagic.guard import state  # noqa: E402
 from fastmagic.guard.session import Session  # noqa: E402
 from fastmagic.progress import View  # noqa: E402
 
@@ -108,12 +109,19 @@ def test_a_fit_goes_on_in_the_middle_of_an_epoch(tmp_path, stops):
 
 def test_the_newest_state_being_damaged_the_one_before_it_is_taken(tmp_path):
     whole, _, _ = train(tmp_path / "whole")
-    train(tmp_path / "stopped", (1, 1, 2), save_every=0)
+    for stop in [(1, 0, 2), (1, 1, 2)]:  # two states at least, however slow the disk is
+        train(tmp_path / "stopped", stop, save_every=0)
     newest = max((tmp_path / "stopped").glob("fit-001-*.pt"))
     newest.write_bytes(newest.read_bytes()[:-9] + b"overwrite")
+    before, damaged = state.read(tmp_path / "stopped", "fit-001", "cpu")
+    step = before["progress"]["step"]
+    assert damaged == [newest.name]
+    assert (len(before["stage"].epochs), step) < (1, 2)
     again, session, _ = train(tmp_path / "stopped")
     assert "the one before it was taken" in session.incidents[0].done
-    assert "in epoch 2, step 1" in " ".join(session.view.notes)
+    epoch = len(before["stage"].epochs) + 1
+    where = f"in epoch {epoch}, step {step}" if step else "after epoch 1 of 2"
+    assert where in " ".join(session.view.notes)
     assert digest(again) == digest(whole)
 
 
