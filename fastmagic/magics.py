@@ -15,10 +15,11 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
-from traitlets import Bool, Unicode
+from traitlets import Bool, Enum, Unicode
 
 from fastmagic import shell as shell_hooks
 from fastmagic.errors import BadInput, LessonError, did_you_mean, make_short, make_whole
+from fastmagic.progress import STYLES
 
 MAY_BE_EMPTY = {"train_lesson1"}
 
@@ -33,6 +34,18 @@ class FastMagics(Magics):
     ).tag(config=True)
     copies = Unicode(
         "", help="A folder in which runs are kept a second time; on Colab a mounted Drive's."
+    ).tag(config=True)
+    data = Unicode("", help="The folder that data sets go into; empty for fastai's own.").tag(
+        config=True
+    )
+    recipe = Unicode(
+        "", help="The recipe of a lesson that names none; empty for the data set's own."
+    ).tag(config=True)
+    progress = Enum(
+        STYLES,
+        "auto",
+        help="How progress is shown: as fits the front end (auto), in one way or the other, or "
+        "(quiet) the result alone.",
     ).tag(config=True)
     cache = Unicode(
         "", help="A folder, say on a mounted Drive, that keeps the archives %get_data downloads."
@@ -71,7 +84,7 @@ class FastMagics(Magics):
             from fastmagic.gpu.check import gpu_check
 
             return gpu_check(
-                probe=not args.no_probe, require=args.require, json=args.json, show=True
+                probe=not args.no_probe, require=args.require, json=args.json, show=self.style
             )
 
         return self._serve(FastMagics.gpu_check, line, call)
@@ -83,7 +96,7 @@ class FastMagics(Magics):
             )
         from fastmagic.gpu.watch import watch
 
-        return watch(args.watch, show=True)
+        return watch(args.watch, show=self.style)
 
     @magic_arguments()
     @argument("--dry-run", action="store_true", help="Show the plan and change nothing.")
@@ -118,7 +131,7 @@ class FastMagics(Magics):
         def call(args: Any) -> Any:
             from fastmagic.environment.setup import fastai_setup
 
-            return fastai_setup(show=True, **vars(args))
+            return fastai_setup(show=self.style, **vars(args))
 
         return self._serve(FastMagics.fastai_setup, line, call)
 
@@ -152,16 +165,16 @@ class FastMagics(Magics):
 
             cache = args.cache or self.cache or None
             if args.list:
-                return get.list_data(show=True, verbose=args.verbose, cache=cache)
+                return get.list_data(show=self.style, verbose=args.verbose, cache=cache)
             if not args.source:
                 raise BadInput("%get_data needs a data set.", catalogue.choices())
             path = get.get_data(
                 args.source,
-                dest=args.dest,
+                dest=args.dest or self.data or None,
                 checksum=args.checksum,
                 label_pattern=args.label_pattern,
                 cache=cache,
-                show=True,
+                show=self.style,
             )
             named = args.source in catalogue.CATALOGUE and args.dest is None
             self.last_data = args.source if named else str(path)
@@ -281,6 +294,8 @@ class FastMagics(Magics):
             runs, limit = options.pop("runs") or self.runs or None, options.pop("time_limit")
             name, fresh = options.pop("name"), options.pop("fresh")
             team = {key: options.pop(key) for key in ("gpus", "processes")}
+            if not (cell or "").strip() and not options["recipe"]:
+                options["recipe"] = self.recipe or None
             cache_limit = options.pop("cache_limit")
             go_on, show = options.pop("go_on"), options.pop("show")
             export, job = options.pop("export"), options.pop("export_job")
@@ -311,8 +326,9 @@ class FastMagics(Magics):
                     fresh=fresh,
                     after=after,
                     cache=self.cache or None,
+                    dest=self.data or None,
                     namespace=self.shell.user_ns,
-                    show=True,
+                    show=self.style,
                     first_line=2,
                     transform=self.shell.transform_cell,
                     display=display,
@@ -372,12 +388,23 @@ class FastMagics(Magics):
         order = Order(data, cell, flags, first_line=2, transform=self.shell.transform_cell)
         file, job = files
         if job is not None:
-            return export_job(order, job, namespace=self.shell.user_ns, show=True)
+            return export_job(order, job, namespace=self.shell.user_ns, show=self.style)
         if file is not None:
-            cache, names = self.cache or None, self.shell.user_ns
-            return export_lesson(order, file, namespace=names, cache=cache, show=True)
+            return export_lesson(
+                order,
+                file,
+                namespace=self.shell.user_ns,
+                cache=self.cache or None,
+                dest=self.data or None,
+                show=self.style,
+            )
         self.shell.set_next_input(show_lesson(order, others))
         return None
+
+    @property
+    def style(self) -> bool | str:
+        """How a verb shows itself; quiet, it shows nothing, and IPython shows what it returns."""
+        return self.progress != "quiet" and self.progress
 
     def _serve(self, magic: Any, line: str, call: Callable[[Any], Any]) -> Any:
         """Read the line, make the call, and see that errors are shown as they should be."""
@@ -393,7 +420,8 @@ class FastMagics(Magics):
             elif isinstance(error, SyntaxError) and hasattr(error, "_render_traceback_"):
                 raise _shown_short(error) from None
             raise
-        self.once.shown(result)
+        if self.style:
+            self.once.shown(result)
         return result
 
 

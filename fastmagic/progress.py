@@ -19,14 +19,19 @@ import dataclasses
 import html
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, TextIO
 
 from fastmagic import curve, faces, meter, platforms
+from fastmagic.errors import BadInput
 from fastmagic.faces import Face, Part, Picture, Table, Text
 from fastmagic.meter import Bar
+
+STYLES = ("auto", "notebook", "terminal", "log", "quiet")
+"""How progress can be shown: as the front end has it, in one way or the other, or not at all."""
 
 UPDATES_PER_SECOND = 5
 LOG_EVERY_SECONDS = 10
@@ -157,6 +162,7 @@ class View:
 
 
 QuietView = View
+Show = bool | str | View
 
 
 class NestedView(View):
@@ -248,6 +254,15 @@ class TerminalView(LogView):
     def _print(self, text: str = "", end: str = "\n") -> None:
         self._wipe()
         super()._print(text, end)
+
+    def _note(self, text: str) -> None:
+        room = max(self._columns() - 1, 20)
+        for line in text.splitlines() or [""]:  # whole words; addresses and paths stay whole too
+            self._print(
+                textwrap.fill(line, room, break_long_words=False, break_on_hyphens=False)
+                if len(line) > room
+                else line
+            )
 
     def _draw_bar(self) -> None:
         self._wipe()
@@ -366,13 +381,14 @@ def print_json(data: object, stream: TextIO | None = None) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=False), file=stream or sys.stdout, flush=True)
 
 
-def open_view(show: bool | View, title: str, place: platforms.Platform | None = None) -> View:
+def open_view(show: Show, title: str, place: platforms.Platform | None = None) -> View:
     """Choose the view that a verb speaks to.
 
     Parameters
     ----------
     show
-        False for none, True for the one that fits the front end, or a view made elsewhere.
+        False for none, True for the one that fits the front end, one of `STYLES`, or a view made
+        elsewhere.
     title
         The heading that stands over a notebook's live output.
     place
@@ -382,12 +398,16 @@ def open_view(show: bool | View, title: str, place: platforms.Platform | None = 
     --------
     >>> type(open_view(False, "GPU check")).__name__
     'View'
+    >>> type(open_view("log", "GPU check")).__name__
+    'LogView'
     """
     if isinstance(show, View):
         return show
-    if not show:
+    if not show or show == "quiet":
         return QuietView()
-    place = place or platforms.where()
-    if place.front == "notebook":
+    if isinstance(show, str) and show not in STYLES:
+        raise BadInput(f"There is no style {show!r} of progress.", f"Take {', '.join(STYLES)}.")
+    front = (place or platforms.where()).front if show in (True, "auto") else show
+    if front == "notebook":
         return NotebookView(title)
-    return TerminalView() if place.front == "terminal" else LogView()
+    return TerminalView() if front == "terminal" else LogView()

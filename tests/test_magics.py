@@ -217,3 +217,45 @@ def test_a_live_view_that_makes_no_sense_is_refused_at_once(shell, line):
     shell.run_line_magic("load_ext", "fastmagic")
     with pytest.raises(BadInput):
         shell.run_line_magic("gpu_check", line)
+
+
+def test_settings_stand_in_for_flags(loaded, folder, tmp_path):
+    """Where data sets go is a setting, and what a line says goes before it."""
+    import shutil
+
+    archive = shutil.make_archive(str(tmp_path / "zipped"), "zip", folder)
+    loaded.run_cell(f"%config FastMagics.data = {str(tmp_path / 'kept')!r}")
+    path = loaded.run_line_magic("get_data", archive)
+    assert path.is_relative_to(tmp_path / "kept")
+    path = loaded.run_line_magic("get_data", f"{archive} --dest {tmp_path / 'other'}")
+    assert path.is_relative_to(tmp_path / "other")
+
+
+def test_the_default_recipe_is_a_setting(loaded, folder):
+    loaded.run_cell("%config FastMagics.recipe = 'clasic'")
+    with pytest.raises(BadInput, match="There is no recipe called 'clasic'"):
+        loaded.run_line_magic("train_lesson1", f"--data '{folder}'")
+    with pytest.raises(BadInput, match="--epochs 0"):  # a flag goes first, and so does own code
+        loaded.run_line_magic("train_lesson1", f"--data '{folder}' --recipe quick --epochs 0")
+
+
+@pytest.mark.parametrize("style", ["auto", "log", "terminal", "notebook", "quiet"])
+def test_the_style_of_progress_is_a_setting(loaded, folder, capsys, style):
+    loaded.run_cell(f"%config FastMagics.progress = {style!r}")
+    capsys.readouterr()
+    loaded.run_cell(f"card = %get_data {str(folder)!r}")
+    said = capsys.readouterr().out
+    assert bool(said) == (style != "quiet")
+
+
+def test_what_is_quiet_still_gives_its_result(loaded, folder, capsys):
+    loaded.run_cell("%config FastMagics.progress = 'quiet'")
+    capsys.readouterr()
+    loaded.run_cell(f"%get_data {str(folder)!r}")
+    assert capsys.readouterr().out.count("my pictures") == 1
+
+
+def test_a_style_that_is_not_known_is_refused(loaded, caplog):
+    loaded.run_cell("%config FastMagics.progress = 'loud'")
+    assert "'quiet'" in caplog.text  # traitlets says it, in red
+    assert loaded.magics_manager.registry["FastMagics"].progress == "auto"

@@ -39,7 +39,7 @@ def test_what_is_committed_has_the_cells_of_its_source(committed):
 
 def test_what_is_committed_has_outputs_and_no_errors(committed):
     _, book = committed
-    assert len(outputs(book)) >= 5
+    assert len(outputs(book)) >= 4
     assert not [output for output in outputs(book) if output.output_type in ERRORS]
     assert "Finished: accuracy" in text_of(book)
 

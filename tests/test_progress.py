@@ -48,6 +48,16 @@ def test_a_log_has_whole_lines_only():
     assert 5 <= stream.getvalue().count("downloading") <= 10
 
 
+def test_a_long_note_is_broken_between_words_in_a_terminal_and_whole_in_a_log():
+    terminal, log = io.StringIO(), io.StringIO()
+    text = "The pictures are kept in " + "/a/very/long/folder" * 3 + " and wait for the next run."
+    progress.TerminalView(terminal, columns=lambda: 40).note(text)
+    progress.LogView(log).note(text)
+    assert terminal.getvalue().split() == text.split()
+    assert terminal.getvalue().splitlines()[0] == "The pictures are kept in"
+    assert log.getvalue() == text + "\n"
+
+
 def test_quick_work_leaves_no_line_of_progress_in_a_log():
     stream, clock = io.StringIO(), Clock()
     view = progress.LogView(stream, clock)

@@ -25,7 +25,7 @@ from fastmagic.data.obtain import Got, Wish, obtain, without_secrets
 from fastmagic.data.survey.card import DataCard, data_card, look
 from fastmagic.data.survey.pictures import absolute
 from fastmagic.errors import BadInput, DataError, FastMagicError, Stopped
-from fastmagic.progress import View
+from fastmagic.progress import Show, View
 
 __all__ = ["DataCard", "DataList", "data_card", "get_data", "list_data"]
 
@@ -40,7 +40,7 @@ def get_data(
     checksum: str = "",
     label_pattern: str = "",
     cache: str | Path | None = None,
-    show: bool | View = False,
+    show: Show = False,
     env: Mapping[str, str] | None = None,
     kaggle_input: Path = kaggle.INPUT,
     kaggle_site: str = kaggle.SITE,

@@ -106,7 +106,7 @@ class DataList(Shown):
 def list_data(
     env: Mapping[str, str] | None = None,
     *,
-    show: bool | progress.View = False,
+    show: progress.Show = False,
     verbose: bool = False,
     cache: str | Path | None = None,
     kaggle_input: Path = kaggle.INPUT,

@@ -40,7 +40,7 @@ from fastmagic.environment.surroundings import (
     stoppable,
 )
 from fastmagic.errors import BadInput, SetupError, Stopped, did_you_mean
-from fastmagic.progress import View
+from fastmagic.progress import Show, View
 
 INSTALLERS: Mapping[str, type[Installer]] = {"pip": Pip, "uv": Uv}
 
@@ -59,7 +59,7 @@ def fastai_setup(
     installer: str = "pip",
     restart: bool = False,
     json: bool = False,
-    show: bool | View = False,
+    show: Show = False,
     surroundings: Surroundings | None = None,
 ) -> SetupReport:
     """Plan, install and verify what fastai needs, without breaking what is there.

@@ -21,7 +21,7 @@ from fastmagic.gpu.host import Host
 from fastmagic.gpu.nvml import NvmlLook
 from fastmagic.gpu.processes import Neighbours
 from fastmagic.gpu.report import TITLE, GpuReport
-from fastmagic.progress import View
+from fastmagic.progress import Show, View
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def gpu_check(
     probe: bool = True,
     require: bool = False,
     json: bool = False,
-    show: bool | View = False,
+    show: Show = False,
     surroundings: Surroundings | None = None,
 ) -> GpuReport:
     """Say whether training will run here, on which GPU, and if not, why and what to do.

@@ -14,7 +14,7 @@ from fastmagic.faces import Face, Part, Text
 from fastmagic.gpu.host import SHM
 from fastmagic.gpu.samples import Samples
 from fastmagic.gpu.sensors import Sensors
-from fastmagic.progress import View
+from fastmagic.progress import Show
 
 TITLE = "GPU, live"
 SHORTEST = 1 / progress.UPDATES_PER_SECOND
@@ -90,7 +90,7 @@ class WatchReport(faces.Shown):
 def watch(
     seconds: float = 1.0,
     *,
-    show: bool | View = True,
+    show: Show = True,
     sensors: Callable[[], Sensors] = Sensors,
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,

@@ -22,7 +22,7 @@ from fastmagic.lesson import quicker, running, start, together
 from fastmagic.lesson.order import Order
 from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.settings import Settings
-from fastmagic.progress import NestedView, View
+from fastmagic.progress import NestedView, Show
 from fastmagic.ranks import launch
 
 
@@ -58,8 +58,9 @@ def train_lesson1(
     copies: str | Path | None = None,
     fresh: bool = False,
     cache: str | Path | None = None,
+    dest: str | Path | None = None,
     namespace: dict[str, Any] | None = None,
-    show: bool | View = False,
+    show: Show = False,
     first_line: int = 1,
     transform: Callable[[str], str] | None = None,
     display: Callable[[Any], object] | None = None,
@@ -101,10 +102,12 @@ def train_lesson1(
         Begin anew, also where the same call was stopped before.
     cache
         As in `get_data`: a folder that keeps what is downloaded.
+    dest
+        As in `get_data`: the folder that data sets are put into; fastai's own by default.
     namespace
         Where the body's names live; a new one by default.
     show
-        Whether to show progress and the report, or the view that shows them.
+        Whether to show progress and the report, in which style, or the view that shows them.
     first_line, transform, display
         For a notebook: where the body begins in its cell, what turns IPython's syntax into Python,
         and what shows the value of the last expression.
@@ -171,6 +174,7 @@ def train_lesson1(
                 order.source,
                 label_pattern=settings.label_pattern,
                 cache=cache,
+                dest=dest,
                 show=NestedView(view),
             )
             lesson = start.prepare(
@@ -226,7 +230,8 @@ def export_lesson(
     *,
     namespace: dict[str, Any] | None = None,
     cache: str | Path | None = None,
-    show: bool | View = False,
+    dest: str | Path | None = None,
+    show: Show = False,
 ) -> Path:
     """Write the lesson as a plain fastai script or notebook that needs no fastmagic; train nothing.
 
@@ -238,7 +243,7 @@ def export_lesson(
         Where to: a path that ends in `.py` or `.ipynb`.
     namespace
         Where the names are found that the body uses; they are written along.
-    cache, show
+    cache, dest, show
         As in `get_data`.
 
     Raises
@@ -254,7 +259,11 @@ def export_lesson(
     with progress.open_view(show, "Lesson 1, exported") as view:
         start.require_fastai()
         path = get_data(
-            order.source, label_pattern=settings.label_pattern, cache=cache, show=NestedView(view)
+            order.source,
+            label_pattern=settings.label_pattern,
+            cache=cache,
+            dest=dest,
+            show=NestedView(view),
         )
         layout = start.laid_out(settings, path)
         chosen = learner.choose_precision(settings, learner.choose_device()[0])
@@ -270,7 +279,7 @@ def export_job(
     file: str | Path,
     *,
     namespace: dict[str, Any] | None = None,
-    show: bool | View = False,
+    show: Show = False,
 ) -> Path:
     """Write the lesson as a script for torchrun or accelerate, on one machine or many.
 
