@@ -74,11 +74,16 @@ class FrontEnd:
 
     def html(self, number: int) -> str:
         """Give the HTML of what stands below a cell."""
-        return "\n".join(one.inner_html() for one in self.cell(number).locator(self.OUTPUTS).all())
+        return self._below(number, "innerHTML")
 
     def text(self, number: int) -> str:
         """Give what a person can read below a cell."""
-        return "\n".join(one.inner_text() for one in self.cell(number).locator(self.OUTPUTS).all())
+        return self._below(number, "innerText")
+
+    def _below(self, number: int, what: str) -> str:
+        """Ask for all outputs at once: one by one, they are replaced in between."""
+        ask = f"(cell, which) => [...cell.querySelectorAll(which)].map(o => o.{what}).join('\\n')"
+        return str(self.cell(number).evaluate(ask, self.OUTPUTS))
 
     def is_busy(self, number: int) -> bool:
         """Say whether a cell runs or waits."""
@@ -106,10 +111,9 @@ class FrontEnd:
         seen: list[str] = []
         ends = time.monotonic() + seconds
         while not self.has_run(number) or self.is_busy(number):
-            with contextlib.suppress(Exception):  # the output is replaced while it is read
-                now = self.text(number)
-                if now and (not seen or now != seen[-1]):
-                    seen.append(now)
+            now = self.text(number)
+            if now and (not seen or now != seen[-1]):
+                seen.append(now)
             self.page.wait_for_timeout(100)
             if time.monotonic() > ends:
                 raise TimeoutError(f"cell {number} did not end in {seconds} s")
