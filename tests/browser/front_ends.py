@@ -180,8 +180,12 @@ class JupyterLab(FrontEnd):
         """Open a notebook in a fresh workspace."""
         self.page.goto(self.address(f"lab/tree/{quote(notebook)}") + "&reset")
         self.page.locator(self.CELLS).first.wait_for(timeout=90_000)
-        idle = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
-        self.page.locator(idle).first.wait_for(state="attached", timeout=90_000)
+        idle = self.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first
+        select = self.page.locator(".jp-Dialog .jp-mod-accept").first
+        self.page.wait_for_timeout(1500)
+        if select.is_visible():  # "Select Kernel"
+            select.click()
+        idle.wait_for(state="attached", timeout=90_000)
         self._do("application:toggle-left-area")
 
     def run_all(self) -> None:
