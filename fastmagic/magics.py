@@ -6,19 +6,17 @@ It knows no torch, no NVML and no HTML. Each magic is one method: its flags, and
 from __future__ import annotations
 
 import contextlib
-import re
-import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 from traitlets import Bool, Enum, Unicode
 
 from fastmagic import shell as shell_hooks
-from fastmagic.errors import BadInput, LessonError, did_you_mean, make_short, make_whole
+from fastmagic.errors import BadInput, LessonError, make_short, make_whole
+from fastmagic.line import read_line
 from fastmagic.progress import STYLES
 
 MAY_BE_EMPTY = {"train_lesson1"}
@@ -84,7 +82,7 @@ class FastMagics(Magics):
             from fastmagic.gpu.check import gpu_check
 
             return gpu_check(
-                probe=not args.no_probe, require=args.require, json=args.json, show=self.style
+                probe=not args.no_probe, require=args.require, json=args.json, show=self.progress
             )
 
         return self._serve(FastMagics.gpu_check, line, call)
@@ -96,7 +94,7 @@ class FastMagics(Magics):
             )
         from fastmagic.gpu.watch import watch
 
-        return watch(args.watch, show=self.style)
+        return watch(args.watch, show=self.progress)
 
     @magic_arguments()
     @argument("--dry-run", action="store_true", help="Show the plan and change nothing.")
@@ -131,7 +129,7 @@ class FastMagics(Magics):
         def call(args: Any) -> Any:
             from fastmagic.environment.setup import fastai_setup
 
-            return fastai_setup(show=self.style, **vars(args))
+            return fastai_setup(show=self.progress, **vars(args))
 
         return self._serve(FastMagics.fastai_setup, line, call)
 
@@ -165,7 +163,7 @@ class FastMagics(Magics):
 
             cache = args.cache or self.cache or None
             if args.list:
-                return get.list_data(show=self.style, verbose=args.verbose, cache=cache)
+                return get.list_data(show=self.progress, verbose=args.verbose, cache=cache)
             if not args.source:
                 raise BadInput("%get_data needs a data set.", catalogue.choices())
             path = get.get_data(
@@ -174,7 +172,7 @@ class FastMagics(Magics):
                 checksum=args.checksum,
                 label_pattern=args.label_pattern,
                 cache=cache,
-                show=self.style,
+                show=self.progress,
             )
             named = args.source in catalogue.CATALOGUE and args.dest is None
             self.last_data = args.source if named else str(path)
@@ -328,7 +326,7 @@ class FastMagics(Magics):
                     cache=self.cache or None,
                     dest=self.data or None,
                     namespace=self.shell.user_ns,
-                    show=self.style,
+                    show=self.progress,
                     first_line=2,
                     transform=self.shell.transform_cell,
                     display=display,
@@ -388,7 +386,7 @@ class FastMagics(Magics):
         order = Order(data, cell, flags, first_line=2, transform=self.shell.transform_cell)
         file, job = files
         if job is not None:
-            return export_job(order, job, namespace=self.shell.user_ns, show=self.style)
+            return export_job(order, job, namespace=self.shell.user_ns, show=self.progress)
         if file is not None:
             return export_lesson(
                 order,
@@ -396,15 +394,10 @@ class FastMagics(Magics):
                 namespace=self.shell.user_ns,
                 cache=self.cache or None,
                 dest=self.data or None,
-                show=self.style,
+                show=self.progress,
             )
         self.shell.set_next_input(show_lesson(order, others))
         return None
-
-    @property
-    def style(self) -> bool | str:
-        """How a verb shows itself; quiet, it shows nothing, and IPython shows what it returns."""
-        return self.progress != "quiet" and self.progress
 
     def _serve(self, magic: Any, line: str, call: Callable[[Any], Any]) -> Any:
         """Read the line, make the call, and see that errors are shown as they should be."""
@@ -420,7 +413,7 @@ class FastMagics(Magics):
             elif isinstance(error, SyntaxError) and hasattr(error, "_render_traceback_"):
                 raise _shown_short(error) from None
             raise
-        if self.style:
+        if self.progress != "quiet":  # else IPython shows what is returned
             self.once.shown(result)
         return result
 
@@ -431,50 +424,6 @@ def _shown_short(error: Any) -> LessonError:
     short = LessonError("\n".join(lines))
     make_short(short, lines)
     return short
-
-
-def read_line(parser: Any, line: str) -> Any:
-    """Read a magic's line by its parser; None where help was asked for, and given.
-
-    Quotes hold blanks together, backslashes are ordinary characters (Windows paths), and a trailing
-    semicolon is dropped.
-
-    Raises
-    ------
-    BadInput
-        For a flag or a value that is not known, with the nearest that is.
-    """
-    words = split_line(line)
-    if any(word in ("-h", "--help") for word in words):
-        print(parser.format_help())  # noqa: T201 - help is asked for to be read
-        return None
-    flags = sorted(flag for flag in parser._option_string_actions if flag.startswith("--"))
-    command = f"%{parser.prog.lstrip('%:')}"
-    try:
-        args, unknown = parser.parse_known_args(words)
-    except UsageError as error:
-        raise BadInput(f"{command}: {error}.", f"{command} -h shows what it takes.") from None
-    if unknown:
-        near = did_you_mean(unknown[0].split("=")[0], flags)
-        known = near or f"{command} takes {', '.join(flags)}."
-        raise BadInput(f"{command} does not know {unknown[0]!r}.", known)
-    return args
-
-
-def split_line(line: str) -> list[str]:
-    """Split a magic's line into words.
-
-    Examples
-    --------
-    >>> split_line('"my pictures" --dest=C:\\\\data;')
-    ['my pictures', '--dest=C:\\\\data']
-    """
-    lexer = shlex.shlex(re.sub(r"[\s;]+$", "", line), posix=True)
-    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
-    try:
-        return list(lexer)
-    except ValueError:
-        raise BadInput("A quote is opened and not closed.", "Close it, or leave it out.") from None
 
 
 def load(shell: Any) -> None:

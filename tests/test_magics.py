@@ -9,6 +9,7 @@ import pytest
 from fastmagic import magics
 from fastmagic import shell as shell_hooks
 from fastmagic.errors import BadInput, FastMagicError
+from fastmagic.line import split_line
 
 MAGICS = ("gpu_check", "fastai_setup", "get_data", "train_lesson1")
 
@@ -123,12 +124,12 @@ def test_an_unknown_data_set_gets_the_nearest(loaded):
     ],
 )
 def test_a_line_is_split_into_its_words(line, words):
-    assert magics.split_line(line) == words
+    assert split_line(line) == words
 
 
 def test_an_open_quote_is_an_error():
     with pytest.raises(BadInput, match="quote"):
-        magics.split_line('"my pictures')
+        split_line('"my pictures')
 
 
 def test_a_path_with_blanks_a_variable_and_an_assignment_all_work(loaded, folder, capsys):

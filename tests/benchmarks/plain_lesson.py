@@ -66,17 +66,19 @@ def timed(learn: Any) -> Any:
     """Have a learner's epochs timed; give the list that their seconds are added to."""
     from fastai.callback.core import Callback
 
+    seconds: list[float] = []
+
     class Clock(Callback):
-        order, seconds = 100, []
+        order = 100
 
         def before_epoch(self) -> None:
             self.began = time.perf_counter()
 
         def after_epoch(self) -> None:
-            self.seconds.append(time.perf_counter() - self.began)
+            seconds.append(time.perf_counter() - self.began)
 
     learn.add_cb(Clock())
-    return Clock.seconds
+    return seconds
 
 
 def classic(learn: Any, lr: float = 3e-3) -> Any:

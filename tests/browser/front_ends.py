@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import shutil
 import time
@@ -35,7 +36,7 @@ def page_of(width: int = 1200, height: int = 900) -> Iterator[Any]:
             browser.close()
 
 
-class FrontEnd:
+class FrontEnd(abc.ABC):
     """What both have in common; a cell is known by its number among the code cells, from 0."""
 
     CELLS = OUTPUTS = PROMPT = EDITOR = HINTS = HELP = STOP = ""
@@ -43,21 +44,21 @@ class FrontEnd:
     def __init__(self, page: Any, server: Server) -> None:
         self.page, self.server = page, server
 
+    @abc.abstractmethod
     def open(self, notebook: str) -> None:
         """Open a notebook of the server's folder, and wait until its kernel can be used."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def run_all(self) -> None:
         """Run all cells, as the menu does."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def restart(self) -> None:
         """Restart the kernel."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def save(self) -> None:
         """Save the notebook with its outputs."""
-        raise NotImplementedError
 
     def cell(self, number: int) -> Any:
         """Give the place of a code cell in the page."""
@@ -128,21 +129,20 @@ class FrontEnd:
 
     def completions(self, number: int, text: str) -> str:
         """Write into a cell, press TAB, and give what is offered."""
-        self.write(number, text)
-        self.page.keyboard.press("Tab")
-        self.page.locator(self.HINTS).first.wait_for(state="visible", timeout=20_000)
-        offered = str(self.page.locator(self.HINTS).first.inner_text())
-        self.page.keyboard.press("Escape")
-        return offered
+        return self._asked(number, text, "Tab", self.HINTS)
 
     def help_on(self, number: int, text: str) -> str:
         """Write into a cell, press Shift-TAB, and give the help that is shown."""
+        return self._asked(number, text, "Shift+Tab", self.HELP)
+
+    def _asked(self, number: int, text: str, key: str, answer: str) -> str:
         self.write(number, text)
-        self.page.keyboard.press("Shift+Tab")
-        self.page.locator(self.HELP).first.wait_for(state="visible", timeout=20_000)
-        shown = str(self.page.locator(self.HELP).first.inner_text())
+        self.page.keyboard.press(key)
+        shown = self.page.locator(answer).first
+        shown.wait_for(state="visible", timeout=20_000)
+        said = str(shown.inner_text())
         self.page.keyboard.press("Escape")
-        return shown
+        return said
 
     def picture(self, file: Path, number: int | None = None) -> None:
         """Save what the page shows, or one cell with its output, as a picture."""

@@ -12,6 +12,7 @@ from fastmagic.data.catalogue import CATALOGUE, OWN_PICTURES
 from fastmagic.lesson import recipes
 from fastmagic.lesson.settings import settle
 from fastmagic.lesson.show import cell_text
+from fastmagic.line import read_line
 
 BODY = "epochs = 3  # --epochs\nlearn.fit(epochs)\n"
 
@@ -28,7 +29,7 @@ def shown(data, asked=None, env=None):
 
 
 def read_back(line, env=None):
-    args = vars(magics.read_line(magics.FastMagics.train_lesson1.parser, line))
+    args = vars(read_line(magics.FastMagics.train_lesson1.parser, line))
     names = set(settle("x", OWN_PICTURES, {}, own_body=True, env={}).to_dict())
     asked = {name: value for name, value in args.items() if name in names and name != "data"}
     data = args["data"]
