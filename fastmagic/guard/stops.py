@@ -3,14 +3,17 @@
 In the middle of a step the weights are half changed. So while one runs, the first Ctrl-C (or the
 SIGTERM of a machine that shuts down) is only noted, and raised when the step is done: then what is
 there can be saved. A second one is raised at once. The same is done with SIGCHLD, at which torch
-raises an error where it stands when a loading process has died. Signals reach the main thread only;
-in another thread, and on a system without them, nothing is changed.
+raises an error where it stands when a loading process has died. A stop that comes up where Python
+drops every error (in a `__del__`, in a callback of a weak reference) is raised after the next step.
+Signals reach the main thread only; in another thread, and on a system without them, nothing is
+changed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
@@ -45,6 +48,7 @@ class Stops:
         self._held = self._child = False
         self._asked: int | None = None
         self._before: dict[int, Any] = {}
+        self._drops: Callable[[Any], Any] = sys.unraisablehook
 
     def __enter__(self) -> Stops:
         if threading.current_thread() is threading.main_thread():
@@ -53,6 +57,7 @@ class Stops:
                 if before not in (None, signal.SIG_IGN):
                     self._before[number] = before
                     signal.signal(number, self._handle)
+            self._drops, sys.unraisablehook = sys.unraisablehook, self._dropped
         return self
 
     def __exit__(
@@ -64,6 +69,8 @@ class Stops:
         for number, before in self._before.items():
             signal.signal(number, before)
         self._before.clear()
+        if sys.unraisablehook == self._dropped:
+            sys.unraisablehook = self._drops
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -117,6 +124,14 @@ class Stops:
             return
         self._asked = None
         raise self._error(number)
+
+    def _dropped(self, lost: Any) -> None:
+        """Note a stop that Python has dropped; the other errors are told as they were before."""
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            stops = (signal.SIGINT, signal.SIGTERM)
+            self._asked = stops[isinstance(lost.exc_value, Terminated)]
+        else:
+            self._drops(lost)
 
     def raised(self, number: int) -> None:
         """Stop here and now, as that signal does."""
