@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -274,7 +275,8 @@ with learn.no_bar():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["fastai.learner", "True"]
-    assert b"fastmagic" not in (tmp_path / "inside.pkl").read_bytes()
+    named = rb"fastmagic[.\n]"  # a module of ours; the folder of the checkout may be called so too
+    assert not re.search(named, (tmp_path / "inside.pkl").read_bytes())
 
 
 def test_a_broken_metric_keeps_its_own_error(tmp_path):
