@@ -20,22 +20,26 @@ from pathlib import Path
 from typing import Any
 
 from fastai.callback.progress import ProgressCallback
-from fastai.learner import Learner, defaults
+from fastai.learner import CancelBackwardException, CancelStepException, Learner, defaults
 from fastai.torch_core import default_device
 from fastcore.basics import noop
 from fastcore.foundation import L
 
 from fastmagic.guard import files, finds, loaders, mending, snapshot, state
+from fastmagic.guard.anatomy import Anatomy
 from fastmagic.guard.loaders import Loaders
 from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Stage
 from fastmagic.guard.steps import Step
 from fastmagic.guard.updating import careful_step
 from fastmagic.guard.watch import Watch
-from fastmagic.speed import half, layout
+from fastmagic.speed import half, layout, together
 
 DONE = object()
 """What stands for the end of a pass."""
+
+FINDING = "finding a learning rate"
+"""What the live view says while `lr_find` runs."""
 
 FIT = ("lr", "wd", "cbs", "reset_opt", "start_epoch")
 """What fastai's `fit` takes after the number of epochs, in its order (2.8, `learner.py`)."""
@@ -116,6 +120,7 @@ class Protected:
         try:
             step = watch.steps = watch.first_step()
             session.enter_at(step)
+            watch.anatomy = Anatomy(self.model)  # type: ignore[attr-defined]
             coming = loaders.batches(self.dl, step)
             while True:
                 try:
@@ -135,6 +140,7 @@ class Protected:
                 coming = loaders.batches(self.dl, step)
         finally:
             session.left_pass()
+            watch.anatomy, watch.zeroed = None, together.Zeroed()
         watch.waited()
 
     def one_batch(self, i: int, b: Any) -> None:
@@ -162,10 +168,13 @@ class Protected:
 
     def _do_one_batch(self) -> None:
         """Do one batch as fastai does, in parts where the whole does not fit in memory."""
-        session = self.watch.session
+        watch, session = self.watch, self.watch.session
         loader = getattr(self, "dl", None)  # none where a body takes a step by hand
         team = getattr(loader, "_team", None)  # None where a batch is not shared
-        self.watch.step = step = Step(self, session.splits, team, session.also_in_parts)
+        anatomy = watch.anatomy_of(self.model)  # type: ignore[attr-defined]
+        watch.step = step = Step(
+            self, anatomy, session.splits, watch.zeroed, team, session.also_in_parts
+        )
         try:
             self.pred = step.forward()
             self.yb = step.targets()
@@ -175,9 +184,19 @@ class Protected:
                 self.loss = self.loss_grad.clone()
             self("after_loss")
             if self.training and len(self.yb):  # type: ignore[attr-defined]
-                self._do_grad_opt()  # type: ignore[attr-defined]
+                self._do_grad_opt()
         finally:
             self.watch.step = None  # it holds the batch's graph
+
+    def _do_grad_opt(self) -> None:
+        """Go back and update as fastai does, and know that the gradients are zero afterwards."""
+        if self._plain._do_grad_opt is not Learner._do_grad_opt:  # type: ignore[attr-defined]
+            super()._do_grad_opt()  # type: ignore[misc]
+            return
+        with_events = self._with_events  # type: ignore[attr-defined]
+        with_events(self._backward, "backward", CancelBackwardException)
+        with_events(self._step, "step", CancelStepException)
+        self.watch.zeroed = together.zeroed(self.opt)  # type: ignore[attr-defined]
 
     def _backward(self) -> None:
         step = self.watch.step
@@ -202,11 +221,22 @@ class Protected:
         found = finds.read(session.states, name, self)
         session.team.wait()  # rank 0 writes it only when all have looked
         if found is None:
-            with session.busy_with("finding a learning rate"), snapshot.undone(self):
+            with session.busy_with(FINDING), snapshot.undone(self):
                 suggested = super().lr_find(*args, **kwargs)  # type: ignore[misc]
             session.keep(name, finds.take(self, suggested), 1)
             return suggested
         return finds.give_again(self.recorder, found, *args, **kwargs)  # type: ignore[attr-defined]
+
+    def load(self, *args: Any, **kwargs: Any) -> Any:
+        """Load weights as fastai does; of several processes, not those that `lr_find` has kept.
+
+        Rank 0 alone writes them, so it alone would load them, and wait for the others in vain;
+        `snapshot.undone` puts all back.
+        """
+        session = self.watch.session
+        if session.doing == FINDING and not session.team.alone:
+            return self
+        return super().load(*args, **kwargs)  # type: ignore[misc]
 
     def tta(self, ds_idx: int = 1, dl: Any = None, **kwargs: Any) -> Any:
         """Predict with test-time augmentation, and remember the accuracy that it reached."""
@@ -366,7 +396,7 @@ class Attached:
     def _protect(self, learner: Learner) -> None:
         learner.__class__ = _protected(type(learner), self._additions)
         if self.session.channels_last:
-            layout.channels_last(learner.model)
+            layout.channels_last(learner, _device(learner))
         self.session.learners.append(learner)
 
     def begin(self) -> None:

@@ -81,11 +81,10 @@ class Positioned:
             yield batch
 
     def _loaded(self, item: Any) -> Any:
-        cut = None if self._pictures is None else self._cut(item)
-        return super().do_item(item) if cut is None else cut  # type: ignore[misc]
+        return super().do_item(item) if self._pictures is None else self._cut(item)  # type: ignore[misc]
 
     def _cut(self, item: Any) -> Any:
-        """Give one item, its picture cut from the small copy; None where fastai has to do it."""
+        """Give one item, its picture cut from the small copy."""
         dataset, steps = self.dataset, self.after_item  # type: ignore[attr-defined]
         resize = next(one for one in steps.fs if isinstance(one, Resize))
 
@@ -93,9 +92,7 @@ class Positioned:
             resize.before_call(None, steps.split_idx)
             return resize.pcts
 
-        pixels = self._pictures.cut(dataset.items[item], shares)
-        if pixels is None:
-            return None
+        pixels = self._pictures.cut(dataset.items[item], shares, resize.mode)
         return (TensorImage(pixels), *(one[item] for one in dataset.tls[1:]))
 
     def create_item(self, item: Any) -> Any:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastmagic.errors import LessonError
+from fastmagic.guard.anatomy import body_of
 from fastmagic.guard.memory import Attempt
 from fastmagic.guard.parts import joined, pictures_of, split
-from fastmagic.guard.steps import DoesNotFit, Splits, body_of, key_of, not_even_one
+from fastmagic.guard.steps import DoesNotFit, Splits, key_of, not_even_one
 from fastmagic.ranks.team import Team
 
 

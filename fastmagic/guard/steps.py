@@ -18,11 +18,13 @@ averages move as once, by the mean over the parts. Those in the head see the who
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from fastmagic.errors import LessonError, first_line
+from fastmagic.guard.anatomy import Anatomy, Kept
 from fastmagic.guard.memory import Attempt
 from fastmagic.guard.parts import (
     Averaged,
@@ -35,6 +37,7 @@ from fastmagic.guard.parts import (
     tensors_of,
 )
 from fastmagic.ranks.team import Team
+from fastmagic.speed.together import Zeroed
 
 
 @dataclass
@@ -86,8 +89,12 @@ class Step:
     ----------
     learn
         fastai's learner, with `xb` and `yb` set.
+    anatomy
+        What its network is made of.
     splits
         What is known of the parts that fit.
+    zeroed
+        The gradients that are known to be zero.
     team
         The processes that share each batch.
     also
@@ -97,7 +104,9 @@ class Step:
     def __init__(
         self,
         learn: Any,
+        anatomy: Anatomy,
         splits: Splits,
+        zeroed: Zeroed | None = None,
         team: Team | None = None,
         also: Callable[[int, int], None] = lambda pictures, part: None,  # noqa: ARG005
     ) -> None:
@@ -107,15 +116,21 @@ class Step:
         self.also = also
         self.met = False  # with the others of the team, on this batch
         self.apart = learn.model  # what saw the pictures of this process alone
-        self.body = body_of(learn.model)
+        self.anatomy = anatomy
+        self.zeroed = zeroed or Zeroed()
+        self.body = anatomy.body
         self.pictures = pictures_of(learn.xb)
-        self.key = key_of(learn, learn.model, learn.xb, learn.training)
+        self.key = key_of(learn, learn.model, learn.xb, learn.training, anatomy.parameters)
         self.leaves: list[Any] = []
         self.out: Any = None  # of the whole body, with its graph
         self.began: Any = None  # the generators before the forward pass
         self.generators: list[Any] = []  # before each of its parts
-        self.dropped = WholeDropout(self.body, self.pictures)
-        self.autocast = _autocast(learn.model)
+        self.autocast = _autocast(anatomy.device.type)
+
+    @functools.cached_property
+    def dropped(self) -> WholeDropout:
+        """What draws the body's dropout for the whole batch where it runs in parts."""
+        return WholeDropout(self.body, self.pictures)
 
     def forward(self) -> Any:
         """Give the network's predictions for the whole batch.
@@ -126,7 +141,7 @@ class Step:
             Where not even one picture fits.
         """
         parts = self.splits.parts(self.key, self.pictures)
-        before = _Before(self.learn)
+        before = _Before(self.learn, self.anatomy)
         self.began = before.generators
         while True:
             with Attempt() as tried:
@@ -196,7 +211,7 @@ class Step:
             return
         self._to_features(loss)
         grads = [leaf.grad for leaf in self.leaves]
-        kept = _Grads(self.body)
+        kept = _Grads(self.anatomy.of_body, self.zeroed)
         if self.out is not None:
             outs, self.out = self.out, None
             with Attempt() as tried:
@@ -209,7 +224,7 @@ class Step:
         self._back_in_parts(grads, kept, parts)
 
     def _to_features(self, loss: Any) -> None:
-        kept = _Grads(self.learn.model)
+        kept = _Grads(self.anatomy.parameters, self.zeroed)
         with Attempt() as tried:
             loss.backward(retain_graph=True)
             return
@@ -223,7 +238,7 @@ class Step:
         loss.backward()
 
     def _back_in_parts(self, grads: list[Any], kept: _Grads, parts: int) -> None:
-        before = _Before(self.learn)
+        before = _Before(self.learn, self.anatomy)
         while True:
             with Attempt() as tried, _same_buffers(self.body):
                 self._run_back(grads, parts)
@@ -237,7 +252,7 @@ class Step:
         import torch
 
         begin = 0
-        after = _generators(self.learn)
+        after = _generators(self.anatomy.device)
         _set_generators(self.began)
         for number, inputs in enumerate(split(self.learn.xb, parts)):
             if number < len(self.generators):
@@ -292,7 +307,7 @@ class Step:
         self.dropped = WholeDropout(self.body, self.pictures)
         with torch.no_grad(), self.dropped, Averaged(self.body, self.pictures) as averaged:
             for inputs in split(self.learn.xb, parts):
-                self.generators.append(_generators(self.learn))
+                self.generators.append(_generators(self.anatomy.device))
                 self.dropped.begin(pictures_of(inputs))
                 with averaged.of(pictures_of(inputs)):
                     outs.append(self.body(*inputs))
@@ -318,30 +333,31 @@ class Step:
 class _Before:
     """What a forward pass changes: buffers, and the random generators."""
 
-    def __init__(self, learn: Any) -> None:
-        buffers = learn.model.buffers() if learn.training else ()
-        self._buffers = [(buffer, buffer.clone()) for buffer in buffers]
-        self.generators = _generators(learn)
+    def __init__(self, learn: Any, anatomy: Anatomy) -> None:
+        self._buffers = Kept(anatomy.buffers if learn.training else [])
+        self.generators = _generators(anatomy.device)
 
     def put_back(self) -> None:
-        for buffer, value in self._buffers:
-            buffer.copy_(value)
+        self._buffers.put_back()
         _set_generators(self.generators)
 
 
 class _Grads:
-    """The gradients of a module before a backward pass."""
+    """The gradients of parameters before a backward pass; those that are zero need no copy."""
 
-    def __init__(self, module: Any) -> None:
-        self._grads = [
-            (p, None if p.grad is None else p.grad.clone())
-            for p in module.parameters()
-            if p.requires_grad
-        ]
+    def __init__(self, parameters: list[Any], zeroed: Zeroed) -> None:
+        self._grads = [(p, *_kept(p.grad, zeroed)) for p in parameters if p.requires_grad]
 
     def put_back(self) -> None:
-        for parameter, grad in self._grads:
-            parameter.grad = grad
+        for parameter, grad, zero in self._grads:
+            parameter.grad = grad.zero_() if zero else grad
+
+
+def _kept(grad: Any, zeroed: Zeroed) -> tuple[Any, bool]:
+    """Give what a gradient is put back to, and whether to set that to zero."""
+    if grad is None:
+        return None, False
+    return (grad, True) if zeroed.holds(grad) else (grad.clone(), False)
 
 
 @contextlib.contextmanager
@@ -355,16 +371,9 @@ def _same_buffers(module: Any) -> Iterator[None]:
             buffer.copy_(value)
 
 
-def body_of(model: Any) -> Any:
-    from torch import nn
-
-    return model[0] if isinstance(model, nn.Sequential) and len(model) == 2 else model
-
-
-def _generators(learn: Any) -> tuple[Any, Any]:
+def _generators(device: Any) -> tuple[Any, Any]:
     import torch
 
-    device = next((p.device for p in learn.model.parameters()), torch.device("cpu"))
     on_gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     return torch.get_rng_state(), (device, on_gpu)
 
@@ -378,11 +387,10 @@ def _set_generators(states: tuple[Any, Any]) -> None:
         torch.cuda.set_rng_state(on_gpu, device)
 
 
-def _autocast(model: Any) -> Callable[[], Any]:
+def _autocast(device: str) -> Callable[[], Any]:
     """Give what enters the autocast that is on now: the second run needs it when it is off."""
     import torch
 
-    device = next((p.device.type for p in model.parameters()), "cpu")
     try:
         on, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
     except (TypeError, RuntimeError):  # before torch 2.4, or a device that has none
@@ -396,11 +404,13 @@ def _has_norms(module: Any) -> bool:
     return any(isinstance(one, _BatchNorm) and one.training for one in module.modules())
 
 
-def key_of(learn: Any, model: Any, inputs: Any, training: bool) -> str:
+def key_of(
+    learn: Any, model: Any, inputs: Any, training: bool, parameters: list[Any] | None = None
+) -> str:
     """Name a kind of step: card, network, size of the pictures, precision, training or not."""
     import torch
 
-    parameters = list(model.parameters())
+    parameters = list(model.parameters()) if parameters is None else parameters
     device = parameters[0].device if parameters else torch.device("cpu")
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     trained = sum(p.numel() for p in parameters if p.requires_grad) if training else 0

@@ -9,14 +9,17 @@ from typing import Any
 
 from fastai.callback.core import Callback as FastaiCallback
 from fastai.callback.progress import ShowGraphCallback
+from fastai.torch_core import default_device
 from fastcore.basics import noop
 
 from fastmagic.guard import state
+from fastmagic.guard.anatomy import Anatomy
 from fastmagic.guard.files import GENERATIONS
 from fastmagic.guard.seen import REMEMBERED, Told
 from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Epoch, Stage, figure
 from fastmagic.speed import layout
+from fastmagic.speed.together import Zeroed
 
 
 class Watch(FastaiCallback):
@@ -31,6 +34,8 @@ class Watch(FastaiCallback):
     saved: Mapping[str, Any] | None = None  # the state with which it goes on
     torn = False  # in the middle of a step
     step: Any = None  # the batch that is on its way
+    anatomy: Anatomy | None = None  # of the network, while a pass runs
+    zeroed = Zeroed()  # the gradients that are known to be zero
     steps = 0  # of this pass that are whole
     _told = Told("", None)  # by the last validation
 
@@ -56,6 +61,11 @@ class Watch(FastaiCallback):
         if self.stage is not None:
             self.session.working_seconds += time.perf_counter() - self._works_since
         self.waits()
+
+    def anatomy_of(self, model: Any) -> Anatomy:
+        """Give what a network is made of, as it was looked at when the pass began."""
+        known = self.anatomy
+        return known if known is not None and known.is_of(model) else Anatomy(model)
 
     def begin(self, stage: Stage, saved: Mapping[str, Any] | None) -> None:
         """Begin to watch a fit."""
@@ -113,7 +123,7 @@ class Watch(FastaiCallback):
                 callback.run = False  # and the live view shows the curve; fastai sets it again
         self._logger, self.learn.logger = self.learn.logger, noop  # Recorder would print
         if self.session.channels_last:
-            layout.channels_last(self.learn.model)
+            layout.channels_last(self.learn, self.learn.dls.device or default_device())
 
     def before_epoch(self) -> None:
         self._since = time.perf_counter()

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastmagic import platforms
 from fastmagic.lesson.start import Lesson
-from fastmagic.speed import allocator
+from fastmagic.speed import allocator, layout
 from fastmagic.speed.shelf import GB, Shelf
 
 COPIED = "each is decoded and reduced once, and kept small (--no-cache)."
@@ -32,7 +32,7 @@ class Speed:
     Attributes
     ----------
     channels_last
-        Whether networks on a processor lie in memory with the channels last.
+        Whether networks lie in memory with the channels last where that pays.
     pictures_for
         Gives the small copies that a loader reads from; None for one that reads its files.
     shelf
@@ -54,19 +54,25 @@ class Speed:
         lesson
             Its `dls`, where it is made already, tells whether there will be small copies.
         device
-            The kind of device that trains: what lies how in memory matters on `cpu` alone.
+            The kind of device that trains: kept memory matters on `cpu` alone.
         """
         choices, dls = lesson.choices, lesson.namespace.get("dls")
         loader = getattr(dls, "train", None) if lesson.needed & {"dls", "learn"} else None
         if self.shelf is not None and loader is not None and self.shelf.serves(loader):
             choices["pictures"] = COPIED
-        if self.channels_last and device == "cpu":
+        learn = lesson.namespace.get("learn") if "learn" in lesson.needed else None
+        if self.channels_last and (device == "cpu" or _pays(learn)):
             choices["layout"] = LAID_OUT
         if self.keeps and device == "cpu":
             choices["memory"] = KEPT
         said = [words for name, words in IN_SHORT.items() if name in choices]
         if said:
             lesson.view.note(f"Quicker, by the same training: {'; '.join(said)}.")
+
+
+def _pays(learn: Any) -> bool:
+    device = getattr(getattr(learn, "dls", None), "device", None)
+    return device is not None and layout.pays(learn, device)
 
 
 @contextlib.contextmanager

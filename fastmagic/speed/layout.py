@@ -1,34 +1,68 @@
 """The order in which a network's weights lie in memory: channels last is quicker on processors.
 
-The numbers are the same; convolutions of oneDNN and of tensor cores read them as they lie, instead
-of turning them round in every step.
+And on GPUs with tensor cores, where these compute. The numbers are the same; convolutions of oneDNN
+and of tensor cores read them as they lie, instead of turning them round in every step.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from fastmagic.gpu.estimate import NO_TENSOR_CORES
 
-def channels_last(model: Any) -> None:
-    """Let a network's convolutions keep their weights with the channels last.
+# Tensor cores came with 7.0 (Volta), for half precision; from 8.0 (Ampere) on they also compute in
+# fp32, rounded to TF32, which torch allows convolutions to: CUDA C++ Programming Guide, "Compute
+# Capabilities", and torch's notes on CUDA semantics.
+TENSOR_CORES = (7, 0)
+TF32 = (8, 0)
 
-    Only on a processor: on a GPU it was not measured here.
+
+def channels_last(learn: Any, device: Any) -> None:
+    """Let a network's convolutions keep their weights with the channels last, where that pays.
 
     Parameters
     ----------
-    model
-        A torch module; it is changed in place, and its weights stay the same numbers.
+    learn
+        fastai's learner; its network is changed in place, and its weights stay the same numbers.
+    device
+        Where it trains.
     """
     import torch
 
-    weights = [p for p in model.parameters() if p.ndim == 4]
-    if weights and all(p.device.type == "cpu" for p in weights):
-        model.to(memory_format=torch.channels_last)
+    if pays(learn, device) and any(p.ndim == 4 for p in learn.model.parameters()):
+        learn.model.to(memory_format=torch.channels_last)
+
+
+def pays(learn: Any, device: Any) -> bool:
+    """Say whether a device computes a learner's convolutions quicker so.
+
+    Parameters
+    ----------
+    learn
+        fastai's learner, which says whether it trains in half precision.
+    device
+        Where it trains.
+    """
+    if device.type == "cuda":
+        return _on_tensor_cores(device, half=hasattr(learn, "mixed_precision"))
+    return bool(device.type == "cpu")
+
+
+def _on_tensor_cores(device: Any, *, half: bool) -> bool:
+    import torch
+
+    if torch.version.hip is not None:
+        return False
+    capability = torch.cuda.get_device_capability(device)
+    if capability >= TF32:
+        return True
+    named = NO_TENSOR_CORES.search(torch.cuda.get_device_name(device))
+    return half and capability >= TENSOR_CORES and not named
 
 
 def contiguous(model: Any) -> None:
     """Put a network's weights back as torch makes them."""
     import torch
 
-    if any(p.ndim == 4 and p.device.type == "cpu" for p in model.parameters()):
+    if any(p.ndim == 4 for p in model.parameters()):
         model.to(memory_format=torch.contiguous_format)

@@ -113,7 +113,7 @@ class Pictures:
 
         return PILImage(Image.fromarray(self._pixels(file)))
 
-    def cut(self, file: Path, shares: Callable[[], tuple[float, float]]) -> Any:
+    def cut(self, file: Path, shares: Callable[[], tuple[float, float]], resample: Any) -> Any:
         """Cut a picture's copy as fastai's `Resize` and `ToTensor` do, without their many calls.
 
         Parameters
@@ -121,25 +121,32 @@ class Pictures:
         file
             The picture.
         shares
-            Draws where to cut, across and down, each 0 to 1; called where something is cut.
+            Draws where to cut, across and down, each 0 to 1.
+        resample
+            Pillow's, with which a picture that is too small is enlarged.
 
         Returns
         -------
-        torch.Tensor or None
-            Bytes, `[3, height, width]`; None where the cut would have to be enlarged or reduced.
+        torch.Tensor
+            Bytes, `[3, height, width]`.
         """
+        import numpy as np
         import torch
+        from PIL import Image
 
         pixels = self._pixels(file)
         height, width = pixels.shape[:2]
         scale = min(width / self.size[0], height / self.size[1])
         across, down = int(scale * self.size[0]), int(scale * self.size[1])
-        if (across, down) != self.size:
-            return None
         share = shares()
         left, top = int(share[0] * (width - across)), int(share[1] * (height - down))
         square = pixels[top : top + down, left : left + across]
-        return torch.from_numpy(square.copy()).permute(2, 0, 1)
+        if (across, down) == self.size:
+            square = square.copy()
+        else:
+            enlarged = Image.fromarray(np.ascontiguousarray(square)).resize(self.size, resample)
+            square = np.array(enlarged)
+        return torch.from_numpy(square).permute(2, 0, 1)
 
     def _pixels(self, file: Path) -> Any:
         """Give the bytes of a copy, `[height, width, 3]`, kept or made now."""

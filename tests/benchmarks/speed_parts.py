@@ -5,8 +5,9 @@
 
 An epoch with the body frozen and one of the whole network, the second of two each, so that the
 small copies are there and memory is warm; every row in a process of its own, with its peak memory.
-The first row has everything switched off. The last rows are what a body asks for by name: epochs on
-precomputed features, and on smaller pictures.
+The first row has everything switched off; then each thing is on alone, all three are, and each is
+off beside the others. The last rows are what a body asks for by name: epochs on precomputed
+features, and on smaller pictures.
 """
 
 from __future__ import annotations
@@ -45,12 +46,16 @@ learn.fit_cycles(1, 1e-4, cycle_len=4, small_first=True)
 def rows() -> dict[str, dict[str, Any]]:
     """Give the settings of each row."""
     without = {name: {k: v for k, v in OFF.items() if k != name} for name in OFF}
+    three = {"precision": "fp32"}
     return {
         "nothing": OFF,
         "small copies": without["no_cache"],
         "channels last": without["no_channels_last"],
         "kept memory": without["no_allocator"],
-        "these three": {"precision": "fp32"},
+        "these three": three,
+        "without small copies": {**three, "no_cache": True},
+        "without channels last": {**three, "no_channels_last": True},
+        "without kept memory": {**three, "no_allocator": True},
         "these three, bf16": {"precision": "bf16"},
     }
 

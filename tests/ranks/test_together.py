@@ -190,6 +190,27 @@ def test_features_are_computed_by_all_and_are_those_of_one(small_folder, tmp_pat
     assert two.accuracy is not None
 
 
+FINDS = """
+for _ in range(2):
+    found = learn.lr_find(show_plot=False, num_it=30, end_lr=100)
+    learn.fit(1, found.valley)
+"""
+
+
+def test_a_rate_is_found_by_all_as_by_one(small_folder, tmp_path):
+    """fastai's finder keeps the weights on disk, and loads them again, in one process alone."""
+    alone, _ = lesson(small_folder, tmp_path / "1", MAKES + FINDS, processes=None)
+    two, _ = lesson(small_folder, tmp_path / "2", MAKES + FINDS)
+    assert same(alone, two)
+
+
+def test_the_recipe_of_the_lesson_runs_in_two_processes(small_folder, tmp_path):
+    small = {"arch": "squeezenet1_1", "weights": "none", "size": 32, "bs": 8}
+    two, _ = lesson(small_folder, tmp_path, "", recipe="classic", **small)
+    assert [stage.layers for stage in two.stages] == ["head", "head", "all"]
+    assert two.accuracy_tta is not None
+
+
 @pytest.mark.parametrize("mixes", ["MixUp()", "CutMix()"])
 def test_pictures_are_mixed_within_each_share_and_the_loss_is_of_all(small_folder, tmp_path, mixes):
     result, _ = lesson(small_folder, tmp_path, MAKES + f"learn.fit(2, 1e-2, cbs={mixes})")

@@ -161,7 +161,16 @@ def test_only_what_fastai_cuts_from_photographs_is_read_from_copies(
     assert said == ([(32, 32), (16, 16)] if served else [])
 
 
-@pytest.mark.parametrize("size", [24, (24, 20), 32, 40])
+def by_fastai(loader, item):
+    """Load an item at its position by fastai's own Resize and ToTensor."""
+    from fastmagic.guard import positions
+
+    seed, position = loader._at
+    with positions.at_item(seed, *position, "item", item):
+        return loader.after_item(loader.create_item(item))
+
+
+@pytest.mark.parametrize("size", [24, (24, 20), 32, 40, (48, 31)])
 @pytest.mark.parametrize("split", [0, 1])
 def test_what_is_cut_is_to_the_byte_what_fastai_cuts_from_the_same_copy(
     small_folder, tmp_path, size, split
@@ -180,8 +189,7 @@ def test_what_is_cut_is_to_the_byte_what_fastai_cuts_from_the_same_copy(
     loaders.place(loader, 7, "here")
     loader.before_iter()
     quickly = [loader.do_item(i) for i in range(12)]
-    loader._pictures.cut = lambda *_: None  # fastai's own Resize and ToTensor
-    slowly = [loader.do_item(i) for i in range(12)]
+    slowly = [by_fastai(loader, i) for i in range(12)]
     for a, b in zip(quickly, slowly, strict=True):
         assert type(a[0]) is type(b[0])
         assert torch.equal(a[0], b[0])
@@ -283,3 +291,29 @@ def test_what_a_validation_said_is_shown_without_looking_again(small_folder, tmp
     body = "from fastai.callback.core import Callback\n" + LOOKS
     _, names = lesson(small_folder, tmp_path, body)
     assert (names["shown"], names["changed"], names["asked"]) == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("card", "capability", "half", "pays"),
+    [
+        ("Tesla K80", (3, 7), False, False),
+        ("Tesla P100-PCIE-16GB", (6, 0), False, False),
+        ("Tesla T4", (7, 5), False, False),
+        ("Tesla T4", (7, 5), True, True),
+        ("NVIDIA GeForce GTX 1650", (7, 5), True, False),
+        ("NVIDIA L4", (8, 9), False, True),
+    ],
+)
+def test_channels_lie_last_on_cards_whose_tensor_cores_compute_them(
+    card, capability, half, pays, monkeypatch
+):
+    import types
+
+    import torch
+
+    from fastmagic.speed import layout
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: card)
+    learn = types.SimpleNamespace(**({"mixed_precision": None} if half else {}))
+    assert layout.pays(learn, torch.device("cuda")) is pays
