@@ -72,7 +72,7 @@ def measured(
     device: str,
     workers: int,
     pictures: Sequence[Path],
-    size: int,
+    size: int | None,
     shm_size: int | None,
     cores: int | None = None,
     system: str = sys.platform,
@@ -89,7 +89,7 @@ def measured(
         What was trained with; a few of them are looked at. Empty where the body made loaders of
         its own, for which no advice is known.
     size
-        The side in pixels to which they are resized.
+        The side in pixels to which they are resized; None where small copies of them are read.
     shm_size
         MiB of /dev/shm; None where there is none.
     cores
@@ -121,7 +121,7 @@ def measured(
             f"More processes that load them can shorten that: --workers {most} (now {workers})."
         )
     else:
-        advice = _size_advice(pictures, size)
+        advice = "" if size is None else _size_advice(pictures, size)
     return dataclasses.replace(found, advice=advice)
 
 

@@ -125,13 +125,15 @@ def _loading(
     lesson: Lesson, session: Any, device: str, learn: Any, summary: MonitorSummary
 ) -> Loading | None:
     loader = getattr(getattr(learn, "dls", None), "train", None)
+    reads_photographs = "pictures" not in lesson.choices  # not small copies of them
+    known = learn is not None and is_ours(learn)
     return measured(
         session.waiting_seconds,
         session.working_seconds,
         device=device,
         workers=int(getattr(getattr(loader, "fake_l", None), "num_workers", 0)),
-        pictures=lesson.layout.train if learn is not None and is_ours(learn) else (),
-        size=lesson.settings.size,
+        pictures=lesson.layout.train if known else (),
+        size=lesson.settings.size if reads_photographs else None,
         shm_size=summary.shm_size,
     )
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,9 @@ from filelock import FileLock, Timeout
 
 VERSION = 1
 """Of what `small_copy` makes; another one makes all copies again."""
+
+HELD = 2**26
+"""Bytes of the copies that a process holds in its memory, when it has read them."""
 
 TOGETHER = 256
 """Pictures that are written and synced at once."""
@@ -98,6 +102,7 @@ class Pictures:
     limit: float = float("inf")
     _known: dict[str, Copy] = field(default_factory=dict)
     _bytes: Any = None
+    _read_bytes: int = 0
 
     def __post_init__(self) -> None:
         self._open()
@@ -155,7 +160,20 @@ class Pictures:
         known = self._known.get(str(file))
         if known is None or not _is_of(known, file) or not self._is_mapped():
             return np.asarray(small_copy(file, self.size))
-        return self._bytes[known.offset : known.end].reshape(known.height, known.width, 3)
+        self._let_go(known.end - known.offset)
+        return np.frombuffer(self._bytes, np.uint8, known.end - known.offset, known.offset).reshape(
+            known.height, known.width, 3
+        )
+
+    def _let_go(self, size: int) -> None:
+        """Take out of this process's memory what was read: the system keeps it, and may drop it.
+
+        A process that has read all copies of a large data set would otherwise look as large.
+        """
+        self._read_bytes += size
+        if self._read_bytes > HELD and hasattr(mmap, "MADV_DONTNEED"):
+            self._read_bytes = 0
+            self._bytes.madvise(mmap.MADV_DONTNEED)  # pages that are read again come back
 
     def missing(self, files: Iterable[Path]) -> list[Path]:
         """Give the pictures that have no copy, or one of what they were before."""
@@ -262,11 +280,10 @@ class Pictures:
 
     def _is_mapped(self) -> bool:
         """Open the file where it is not yet; another notebook may have made room of it."""
-        import numpy as np
-
         if self._bytes is None and self.folder is not None:
             try:
-                self._bytes = np.memmap(self.folder / "pictures", np.uint8, "r")
+                with (self.folder / "pictures").open("rb") as store:
+                    self._bytes = mmap.mmap(store.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError):
                 self._known = {}
         return self._bytes is not None

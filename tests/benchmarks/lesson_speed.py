@@ -13,6 +13,10 @@ interval, peak memory, and how many times as fast as plain fastai. FOLDER has le
 - `ours` begins with an empty cache each time; `ours, warm` finds the small copies of that run.
 - With `--progressive`, recipe `classic` runs a second time with smaller pictures in its first
   epochs, in ours alone.
+- With `--one-epoch` plain fastai runs one epoch of each stage of `classic`, and the rest of its
+  seconds is reckoned from that: on a GPU with many pictures the whole takes far too long.
+- With `--device cuda` the share of the unfrozen epochs is printed in which the GPU was busy. To
+  leave two cores, put `taskset -c 0,1` before the command.
 - The last lines say what the machine could do at best (`hardware_limit.py`).
 
 Further arguments for ours: `--options '{"precision": "fp32"}'`.
@@ -21,6 +25,7 @@ Further arguments for ours: `--options '{"precision": "fp32"}'`.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import statistics
@@ -28,6 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +50,7 @@ def ours(asked: argparse.Namespace) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     from fastmagic import train_lesson1
 
+    fits = marked() if asked.device == "cuda" else []
     if asked.threads:
         import torch
 
@@ -75,7 +82,42 @@ def ours(asked: argparse.Namespace) -> None:
         import torch
 
         figures["gpu"] = torch.cuda.max_memory_allocated() / 2**20
+        figures["busy"] = busy(result.folder / "monitor.csv", fits)
     print(json.dumps(figures))
+
+
+def marked() -> list[tuple[float, float]]:
+    """Have the beginning and end of each fit of the whole network noted; give their list."""
+    from fastai.callback.core import Callback
+    from fastai.learner import defaults
+
+    fits: list[tuple[float, float]] = []
+
+    class Marks(Callback):
+        def before_fit(self) -> None:
+            self.began = time.time()
+
+        def after_fit(self) -> None:
+            if self.opt.frozen_idx == 0:
+                fits.append((self.began, time.time()))
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Callback, ()
+
+    defaults.callbacks = [*defaults.callbacks, Marks]
+    return fits
+
+
+def busy(file: Path, fits: list[tuple[float, float]]) -> float:
+    """Give the mean use of the first GPU within these fits, in per cent, as NVIDIA counts it."""
+    with file.open(encoding="utf-8") as rows:
+        used = [
+            float(row["gpu0_utilisation"])
+            for row in csv.DictReader(rows)
+            for when in [datetime.fromisoformat(row["wall"]).timestamp()]
+            if row["gpu0_utilisation"] and any(begin <= when <= end for begin, end in fits)
+        ]
+    return statistics.mean(used) if used else float("nan")
 
 
 def run(script: str, asked: argparse.Namespace, cache: Path, **more: object) -> dict[str, Any]:
@@ -85,6 +127,7 @@ def run(script: str, asked: argparse.Namespace, cache: Path, **more: object) -> 
     if script == "plain":
         command = [sys.executable, str(HERE / "plain_lesson.py")]
         names.append("workers")
+        command += ["--one-epoch"] if asked.one_epoch else []
     else:
         command = [sys.executable, __file__, "--ours"]
         names += ["runs", "options"]
@@ -100,7 +143,10 @@ def run(script: str, asked: argparse.Namespace, cache: Path, **more: object) -> 
     if status:
         raise SystemExit(f"{' '.join(command)} failed")
     found = json.loads(said.splitlines()[-1])
-    return {**found, "wall": time.perf_counter() - began, "rss": usage.ru_maxrss / 1024}
+    wall = time.perf_counter() - began
+    if script == "plain" and asked.one_epoch:
+        wall = found["total"]
+    return {**found, "wall": wall, "rss": usage.ru_maxrss / 1024}
 
 
 def limit(asked: argparse.Namespace) -> dict[str, float]:
@@ -142,6 +188,8 @@ def row(name: str, seed: int, found: dict[str, Any], times: float | None, of: in
     fast = "" if times is None else f"{times:.2f}"
     gpu = found.get("gpu")
     memory = f"{found['rss']:.0f}" + (f" + {gpu:.0f} on the GPU" if gpu else "")
+    if "busy" in found:
+        stages += f"; GPU busy {found['busy']:.0f} % of the whole network's epochs"
     cells = (name, seed, f"{found['wall']:.1f}", stages, reached, memory, fast)
     return "| " + " | ".join(map(str, cells)) + " |"
 
@@ -151,7 +199,8 @@ def plainly(asked: argparse.Namespace, seed: int, workers: list[int], of: int) -
     tried = {}
     for number in workers:
         tried[number] = run("plain", asked, Path(tempfile.gettempdir()), seed=seed, workers=number)
-        print(row(f"plain fastai, {number} workers", seed, tried[number], None, of), flush=True)
+        name = f"plain fastai, {number} workers" + (", reckoned" if asked.one_epoch else "")
+        print(row(name, seed, tried[number], None, of), flush=True)
     best = min(tried, key=lambda number: tried[number]["wall"])
     return tried[best], best
 
@@ -224,6 +273,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own number")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--one-epoch", action="store_true")
     parser.add_argument("--progressive", action="store_true")
     parser.add_argument("--only", choices=("plain", "ours"))
     parser.add_argument("--options", default="{}", help="ours alone: further arguments, as JSON")

@@ -80,6 +80,10 @@ def test_pictures_far_larger_than_needed_are_named(pictures):
     assert "becomes 224" in advice
 
 
+def test_nothing_is_said_of_photographs_that_are_read_from_small_copies(pictures):
+    assert len(told(62, pictures(600), workers=4, size=None)) == 1
+
+
 def test_a_body_with_loaders_of_its_own_gets_no_advice():
     assert told(62, ()) == ("The GPU waited for pictures 62 % of the time.",)
 

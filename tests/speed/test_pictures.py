@@ -182,3 +182,21 @@ def test_a_kill_leaves_what_was_made(photographs, tmp_path):
     store = Pictures(tmp_path / "store", (32, 32))
     assert len(store.missing(photographs)) == 1
     assert looks(store, photographs) == looks(Pictures(None, (32, 32)), photographs)
+
+
+def test_a_process_does_not_hold_all_that_it_has_read(tmp_path, monkeypatch):
+    import psutil
+
+    from fastmagic.speed import pictures
+
+    monkeypatch.setattr(pictures, "HELD", 2**20)
+    many = [tmp_path / f"{number}.png" for number in range(60)]
+    for file in many:
+        Image.new("RGB", (512, 512), (5, 6, 7)).save(file)
+    Pictures(tmp_path / "store", (512, 512)).make(many, threads=2)
+    store = Pictures(tmp_path / "store", (512, 512))
+    before = psutil.Process().memory_info().shared
+    for file in many:
+        assert store._pixels(file).sum() == 18 * 512 * 512
+    size = (tmp_path / "store" / "pictures").stat().st_size
+    assert psutil.Process().memory_info().shared - before < size / 4

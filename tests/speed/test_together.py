@@ -96,7 +96,7 @@ def test_where_there_is_no_room_to_update_together_each_is_updated_alone():
 
     told = []
 
-    def full(like):  # noqa: ARG001
+    def full(like):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 MiB")
 
     whole, _ = trained(Adam, careful_step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -76,9 +77,10 @@ class Cuda:
         return int(torch.cuda.max_memory_allocated(self.device))
 
     def release(self) -> None:
-        """Give back what torch keeps for reuse."""
+        """Give back what torch keeps for reuse, and what a learner's circles of references hold."""
         import torch
 
+        gc.collect()
         torch.cuda.empty_cache()
 
 

@@ -115,6 +115,9 @@ def measure(
             return replace(trial, again=again), ""
     except Exception as error:  # whatever the person's network, loss or pictures raise
         return None, f"no step could be tried beforehand ({first_line(error)})"
+    finally:
+        if gauge is not None:
+            gauge.release()
 
 
 def _device(learn: Any) -> Any:
@@ -238,11 +241,14 @@ def _at_once(
 
 
 def _fit(steps: Steps, batch: int, gauge: Gauge) -> Memory:
-    """Find out whether a step of the whole network fits, at the lesson's batch or by halving it."""
+    """Find out whether a step of the whole network fits, at the lesson's batch or by halving it.
+
+    One picture alone is not tried: the batch norm in a head cannot train on it.
+    """
     gauge.release()
     room = gauge.room()
     size = batch
-    while size:
+    while size >= min(2, batch):
         gauge.begin()
         if _goes_well(steps, size):
             needs = gauge.peak()

@@ -87,7 +87,7 @@ class Forecast:
         room = memory.room / 2**20
         if memory.needs is None:
             return (
-                "The unfrozen step does not fit in the GPU's memory, even with one picture "
+                "The unfrozen step does not fit in the GPU's memory, even with two pictures "
                 f"({faces.mib(room)} are free). Free what others hold (%gpu_check says who), or "
                 "give a smaller --size or another --arch."
             )
