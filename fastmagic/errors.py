@@ -19,6 +19,9 @@ In IPython each is shown as a few red lines instead of a traceback (IPython call
 from __future__ import annotations
 
 import difflib
+import shutil
+import sys
+import textwrap
 import traceback
 from collections.abc import Iterable
 
@@ -53,7 +56,20 @@ class FastMagicError(Exception):
     def _render_traceback_(self) -> list[str]:
         if self.debug:
             return "".join(traceback.format_exception(self)).splitlines()
-        return f"{type(self).__name__}: {self}".splitlines()
+        return _fitted(f"{self._kind}{self}".splitlines())
+
+    @property
+    def _kind(self) -> str:
+        return f"{type(self).__name__}: "
+
+
+def _fitted(lines: list[str]) -> list[str]:
+    """Break lines between words where they go to a terminal; a notebook does that by itself."""
+    if not sys.stdout.isatty():
+        return lines
+    width = shutil.get_terminal_size().columns
+    shape = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": "  "}
+    return [part for line in lines for part in textwrap.wrap(line, width, **shape) or [""]]  # type: ignore[arg-type]
 
 
 class BadInput(FastMagicError, ValueError):
@@ -90,6 +106,8 @@ class LessonError(FastMagicError):
 
 class Stopped(FastMagicError, KeyboardInterrupt):
     """The person pressed stop; what was finished is kept, and the next call goes on from it."""
+
+    _kind = ""  # its words begin with it
 
 
 def make_short(error: BaseException, lines: list[str]) -> None:

@@ -100,7 +100,10 @@ class Face:
 
     def html(self) -> str:
         """Give the face as one self-contained piece of HTML."""
-        title = f'<div style="font-weight:600;font-size:1.1em">{html.escape(self.title)}</div>'
+        title = (
+            '<div role="heading" aria-level="1" style="font-weight:600;font-size:1.1em">'
+            f"{html.escape(self.title)}</div>"
+        )
         return f'<div style="line-height:1.45;max-width:60em">{title}{_body(self)}</div>'
 
 

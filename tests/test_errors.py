@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import io
+
 import pytest
 
 from fastmagic import errors
@@ -33,3 +36,27 @@ def test_every_error_of_the_tree_is_drawn_in_the_docstring():
         if isinstance(value, type) and issubclass(value, errors.FastMagicError)
     ]
     assert all(name in errors.__doc__ for name in tree)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_lines_are_broken_between_words_in_a_terminal_and_whole_elsewhere(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    error = errors.DataError(
+        "It is kept in /a/very/long/folder/that/nobody/can/copy/in/two/pieces.", "Go on."
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert len(error._render_traceback_()) == 2
+    with contextlib.redirect_stdout(Terminal()):
+        first, second, last = error._render_traceback_()
+    assert first == "DataError: It is kept in"
+    assert second == f"  {folder}."
+    assert last == "Next: Go on."
+
+
+def test_a_stop_is_said_once():
+    stop = errors.Stopped("Stopped by hand. It is kept.", "Run it again.")
+    assert stop._render_traceback_() == ["Stopped by hand. It is kept.", "Next: Run it again."]

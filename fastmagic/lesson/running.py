@@ -16,6 +16,8 @@ from fastmagic.lesson.start import Lesson
 from fastmagic.progress import View
 from fastmagic.ranks.team import Team
 
+BY_HAND = "stopped by hand"
+
 
 def run_body(
     lesson: Lesson,
@@ -106,7 +108,7 @@ def run_body(
         session.stops.pass_on()
     if status == "stopped":
         raise Stopped(
-            f"Stopped ({why}). What was trained is kept in {run.folder}.",
+            f"{_said(why)}. What was trained is kept in {run.folder}.",
             "Run the same cell again: it goes on where it stopped.",
         ) from None
     return result
@@ -148,7 +150,11 @@ def _why(stop: KeyboardInterrupt) -> str:
 
     if isinstance(stop, TimeIsUp):
         return "its time was up"
-    return "the machine asked it to end" if isinstance(stop, Terminated) else "stopped by hand"
+    return "the machine asked it to end" if isinstance(stop, Terminated) else BY_HAND
+
+
+def _said(why: str) -> str:
+    return why.capitalize() if why == BY_HAND else f"Stopped: {why}"
 
 
 def _validate_if_needed(lesson: Lesson, session: Any) -> None:

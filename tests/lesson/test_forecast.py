@@ -127,7 +127,7 @@ def test_nobody_is_told_of_the_quick_recipe_who_did_not_ask():
     [
         (Memory(True, int(3.1 * GIB), int(14.7 * GIB), 64), ["fits", "3.1 of 14.7 GiB"]),
         (Memory(False, 20 * GIB, 14 * GIB, 32), ["does not fit", "20.0 of 14.0 GiB", "--bs 32"]),
-        (Memory(False, None, GIB // 2, 0), ["does not fit", "one picture", "512 MiB", "--size"]),
+        (Memory(False, None, GIB // 2, 0), ["does not fit", "two pictures", "512 MiB", "--size"]),
     ],
 )
 def test_the_memory_is_said_with_its_numbers_and_with_what_helps(memory, words):
