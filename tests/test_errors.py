@@ -45,9 +45,8 @@ class Terminal(io.StringIO):
 
 def test_lines_are_broken_between_words_in_a_terminal_and_whole_elsewhere(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    error = errors.DataError(
-        "It is kept in /a/very/long/folder/that/nobody/can/copy/in/two/pieces.", "Go on."
-    )
+    folder = "/a/very/long/folder/that/nobody/can/copy/in/two/pieces"
+    error = errors.DataError(f"It is kept in {folder}.", "Go on.")
     with contextlib.redirect_stdout(io.StringIO()):
         assert len(error._render_traceback_()) == 2
     with contextlib.redirect_stdout(Terminal()):
