@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmagic.guard import files
-from fastmagic.guard.stages import Stage, figure, from_plain, to_plain
+from fastmagic.guard.stages import Stage, figure, from_plain, to_whole
 
 PLAIN = (bool, int, float, str, type(None))
 
@@ -102,7 +102,7 @@ def take(
     scaler = getattr(learner, "scaler", None)
     accumulating = any(type(one).__name__ == "GradientAccumulation" for one in learner.cbs)
     return {
-        "stage": json.dumps(to_plain(stage)),
+        "stage": json.dumps(to_whole(stage)),
         "validated": validated,
         "curves": json.dumps(curves),
         "progress": json.dumps(progress),

@@ -78,9 +78,9 @@ def _tried(model: Any, size: int, clock: Callable[[], float]) -> tuple[str, str]
     times = plain / half
     if times >= WORTH:
         return "bf16", f"{times:.1f} times as quick as fp32 for this network on this processor"
-    if times < 1:
+    if times < 0.95:
         return "fp32", f"a step of this network takes {1 / times:.1f} times as long in bf16 here"
-    return "fp32", f"bf16 gains too little for this network here: {times:.2f} times as quick"
+    return "fp32", f"bf16 gains too little for this network here: {times:.1f} times as quick"
 
 
 def _seconds(model: Any, pictures: Any, clock: Callable[[], float], *, half: bool) -> float:

@@ -140,6 +140,7 @@ class FrontEnd(abc.ABC):
         self.page.keyboard.press(key)
         shown = self.page.locator(answer).first
         shown.wait_for(state="visible", timeout=20_000)
+        self.page.wait_for_timeout(1000)  # the help before it may still be there
         said = str(shown.inner_text())
         self.page.keyboard.press("Escape")
         return said
@@ -215,6 +216,18 @@ class ClassicNotebook(FrontEnd):
     HINTS = "#complete, .completions"
     HELP = "#tooltip"
     STOP = '[data-jupyter-action="jupyter-notebook:interrupt-kernel"]'
+
+    def completions(self, number: int, text: str) -> str:
+        """Write into a cell, press TAB, and give what is offered; one answer alone is put there."""
+        self.write(number, text)
+        self.page.keyboard.press("Tab")
+        editor = self.cell(number).locator(self.EDITOR).first
+        now = "editor => editor.CodeMirror.getValue()"
+        menu = self.page.locator(self.HINTS).first
+        self.wait(lambda: menu.is_visible() or editor.evaluate(now) != text, 20)
+        said = str(menu.inner_text() if menu.is_visible() else editor.evaluate(now))
+        self.page.keyboard.press("Escape")
+        return said
 
     def open(self, notebook: str) -> None:
         """Open a notebook, and wait for its kernel."""

@@ -251,7 +251,10 @@ def test_a_run_that_goes_on_keeps_the_incidents_of_the_process_before(small_fold
     [folder] = tmp_path.iterdir()
     told = folder / "run.json"
     told.write_text(told.read_text().replace('"stopped"', '"running"'))  # as after a kill
-    said = [str(one) for one in run(False).incidents]
+    result = run(False)
+    epochs = [epoch for stage in result.stages for epoch in stage.epochs]
+    assert [set(epoch.values) for epoch in epochs] == 3 * [{"train_loss", "valid_loss", "accuracy"}]
+    said = [str(one) for one in result.incidents]
     assert "stopped by hand" in said[0]
     assert said[1].startswith("at the restart: the process before ended without a word")
     assert said[1].endswith("of training are done again)")
