@@ -154,13 +154,18 @@ def attach_completion(shell: Any, parsers: Mapping[str, Any]) -> Callable[[], No
         if found is None:
             return {"completions": [], "suppress": False}
         return {
-            "completions": [SimpleCompletion(text=word, type="magic") for word in found.words],
+            "completions": [SimpleCompletion(text=word, type=_kind(word)) for word in found.words],
             "matched_fragment": found.fragment,
             "suppress": bool(found.words),
         }
 
     shell.Completer.custom_matchers.append(matcher)
     return lambda: _remove(shell.Completer.custom_matchers, matcher)
+
+
+def _kind(word: str) -> str:
+    """Give what a front end writes beside an offer."""
+    return "flag" if word.startswith("-") else "value"
 
 
 def _hook_completion(shell: Any, parsers: Mapping[str, Any]) -> Callable[[], None]:
