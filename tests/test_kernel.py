@@ -79,6 +79,22 @@ def test_each_magic_leaves_one_output_that_is_the_result(kernel, small_folder):
         assert set(final["data"]) == {"text/plain", "text/html"}
 
 
+def test_tab_and_help_ask_the_kernel(kernel):
+    """Every notebook's front end, Colab's among them, asks it by `do_complete`."""
+    for line, becomes in (
+        ("%get_data samp", "%get_data sample"),
+        ("%train_lesson1 --recipe q", "%train_lesson1 --recipe quick"),
+        ("%%train_lesson1 --rec", "%%train_lesson1 --recipe"),
+    ):
+        found = kernel.client.complete(line, len(line), reply=True, timeout=60)["content"]
+        begin, end = found["cursor_start"], found["cursor_end"]
+        assert becomes in [line[:begin] + match + line[end:] for match in found["matches"]]
+    for magic in ("%gpu_check", "%fastai_setup", "%get_data", "%train_lesson1"):
+        told = kernel.client.inspect(magic, len(magic), reply=True, timeout=60)["content"]
+        assert told["found"]
+        assert magic in told["data"]["text/plain"]
+
+
 def test_an_error_is_short_red_and_stops_run_all(kernel):
     status, messages = kernel.run("%get_data dogcats")
     assert status == "error"
