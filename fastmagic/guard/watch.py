@@ -123,7 +123,8 @@ class Watch(FastaiCallback):
                 callback.run = False  # and the live view shows the curve; fastai sets it again
         self._logger, self.learn.logger = self.learn.logger, noop  # Recorder would print
         if self.session.channels_last:
-            layout.channels_last(self.learn, self.learn.dls.device or default_device())
+            device = getattr(self.learn.dls, "device", None) or default_device()
+            layout.channels_last(self.learn, device)
 
     def before_epoch(self) -> None:
         self._since = time.perf_counter()
