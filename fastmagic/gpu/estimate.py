@@ -109,6 +109,10 @@ OVERHEAD = 1.5
 CONTEXT_MIB = 600
 PYTHON_MIB = 1024
 SMALLEST_BATCH = 8
+TENSOR_CORES = (7, 0)
+"""The capability with which they came (Volta), for half precision: CUDA C++ Programming Guide,
+"Compute Capabilities"."""
+
 # Turing without tensor cores (TU116, TU117), which answers 7.5 like the others: GTX 16, MX450,
 # MX550, T400 to T2000. https://en.wikipedia.org/wiki/Turing_(microarchitecture).
 NO_TENSOR_CORES = re.compile(r"GTX 16\d\d|MX[45]50|\bT(?:400|500|550|600|1000|1200|2000)\b")
@@ -193,7 +197,7 @@ def _precision_by_name(card: Card | None, device: str) -> tuple[str, str]:
     version = f"{capability[0]}.{capability[1]}"
     if capability >= (8, 0):
         return "bf16", f"tensor cores compute in it since capability 8.0; this card has {version}"
-    if capability < (7, 0) or NO_TENSOR_CORES.search((card and card.name) or ""):
+    if capability < TENSOR_CORES or NO_TENSOR_CORES.search((card and card.name) or ""):
         return "fp32", "this card has no tensor cores, which make half precision fast"
     return "fp16", f"this card has tensor cores for it (capability {version})"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastmagic.speed.together import by_kind
+
 
 class Anatomy:
     """A network's parts.
@@ -54,6 +56,13 @@ class Anatomy:
         return model is self.model and same and not moved and all(a is b for a, b in parts)
 
 
+def device_of(learn: Any) -> Any:
+    """Give where a learner trains: its loaders' device, or fastai's own choice."""
+    from fastai.torch_core import default_device
+
+    return getattr(learn.dls, "device", None) or default_device()
+
+
 def body_of(model: Any) -> Any:
     """Give a network's body, or the whole for one that is not a body and a head."""
     from torch import nn
@@ -78,10 +87,8 @@ class Kept:
     def __init__(self, tensors: list[Any]) -> None:
         import torch
 
-        kinds: dict[Any, list[Any]] = {}
-        for one in tensors:
-            kinds.setdefault((one.dtype, one.device), []).append(one.detach())
-        self._kept = [(k, torch.cat([one.reshape(-1) for one in k])) for k in kinds.values()]
+        kinds = by_kind([one.detach() for one in tensors])
+        self._kept = [(kind, torch.cat([one.reshape(-1) for one in kind])) for kind in kinds]
 
     def put_back(self) -> None:
         """Put the values back."""

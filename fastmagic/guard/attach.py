@@ -16,17 +16,15 @@ from __future__ import annotations
 import contextlib
 import copyreg
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from fastai.callback.progress import ProgressCallback
 from fastai.learner import CancelBackwardException, CancelStepException, Learner, defaults
-from fastai.torch_core import default_device
 from fastcore.basics import noop
 from fastcore.foundation import L
 
-from fastmagic.guard import files, finds, loaders, mending, snapshot, state
-from fastmagic.guard.anatomy import Anatomy
+from fastmagic.guard import finds, going_on, loaders, mending, snapshot, state
+from fastmagic.guard.anatomy import Anatomy, device_of
 from fastmagic.guard.loaders import Loaders
 from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Stage
@@ -71,13 +69,14 @@ class Protected:
             return
         stage = Stage(len(session.stages) + 1, int(n_epoch), _layers(self))
         session.stages.append(stage)
-        saved = _go_on(self, stage, session, kwargs)
+        saved = going_on.put_back(self, stage, session, kwargs)
         if not stage.ended:
             self.watch.begin(stage, saved)
+            kwargs["reset_opt"] = going_on.renews(saved, kwargs)
             if not session.team.alone:
                 session.team.alike(self.model)  # type: ignore[attr-defined]
             try:
-                super().fit(n_epoch, *args, **{**kwargs, "reset_opt": _reset(saved, kwargs)})  # type: ignore[misc]
+                super().fit(n_epoch, *args, **kwargs)  # type: ignore[misc]
                 self.watch.ended(stage)
             except BaseException:
                 self.watch.save()  # where it stands, if that is between two steps
@@ -262,77 +261,11 @@ def _sweep(callbacks: Any) -> None:
             copy.cleanup()
 
 
-def _device(learner: Any) -> Any:
-    return getattr(learner.dls, "device", None) or default_device()
-
-
 def _layers(learner: Any) -> str:
     optimizer = learner.opt
     frozen = optimizer.frozen_idx if optimizer is not None else 0
     groups = len(optimizer.param_lists) if optimizer is not None else 1
     return "all" if frozen == 0 else "head" if frozen == groups - 1 else "some"
-
-
-def _reset(saved: Any, kwargs: dict[str, Any]) -> bool:
-    """Whether fit shall make a new optimizer: not when the saved one has just been put back."""
-    return bool(kwargs.get("reset_opt", False)) and saved is None
-
-
-def _go_on(
-    learner: Any, stage: Stage, session: Session, kwargs: dict[str, Any]
-) -> dict[str, Any] | None:
-    """Put back, and give, what an earlier process left of this fit; None where that is nothing."""
-    saved, damaged = state.read(session.states, stage.name, _device(learner))
-    session.team.wait()  # rank 0 writes the next one only when all have read this one
-    if damaged:
-        rest = "the one before it was taken" if saved else "this fit starts again"
-        session.incident(f"a saved state is damaged ({damaged[0][:14]})", rest)
-    if saved is None or saved["stage"].epochs_planned != stage.epochs_planned:
-        return None
-    if kwargs.get("reset_opt") or not learner.opt:
-        learner.create_opt()
-    learner.model.to(_device(learner))
-    if not state.fits(learner, saved):
-        session.incident(
-            "the saved state is of another network: what makes it has changed since",
-            "this fit and all after it start again from their beginning",
-        )
-        _forget_from(session.states, stage.number)
-        return None
-    state.put_back(learner, saved)
-    stage.epochs, stage.resumed = list(saved["stage"].epochs), True
-    stage.ended = saved["stage"].ended
-    _tell(learner, stage, saved, session)
-    return saved
-
-
-def _forget_from(states: Path, number: int) -> None:
-    """Drop what an earlier process left of this fit and of all that followed it."""
-    for name in files.names(states):
-        kind, _, rest = name.partition("-")
-        if kind in ("fit", "find") and int(rest.partition("-")[0]) >= number:
-            files.drop(states, name)
-
-
-def _tell(learner: Any, stage: Stage, saved: dict[str, Any], session: Session) -> None:
-    """Say how a fit goes on, and remember what is known of it."""
-    curves = saved["curves"]
-    session.curve.add(stage.number, curves["losses"], curves["lrs"])
-    done, planned, step = len(stage.epochs), stage.epochs_planned, saved["progress"]["step"]
-    where = f"after epoch {done} of {planned}" if not step else f"in epoch {done + 1}, step {step}"
-    session.view.note(
-        f"fit {stage.number}: already trained, not trained again"
-        if stage.ended
-        else f"fit {stage.number}: goes on {where}"
-    )
-    changed = state.changes(saved["made_on"], state.made_on(learner))
-    if changed and not stage.ended:
-        session.incident(
-            f"the run was begun elsewhere ({changed})",
-            "continued: equivalent, but not identical to the bit",
-        )
-    if stage.accuracy is not None:
-        session.validated[saved["validated"]] = stage.accuracy
 
 
 class Attached:
@@ -396,7 +329,7 @@ class Attached:
     def _protect(self, learner: Learner) -> None:
         learner.__class__ = _protected(type(learner), self._additions)
         if self.session.channels_last:
-            layout.channels_last(learner, _device(learner))
+            layout.channels_last(learner, device_of(learner))
         self.session.learners.append(learner)
 
     def begin(self) -> None:

@@ -9,11 +9,10 @@ from typing import Any
 
 from fastai.callback.core import Callback as FastaiCallback
 from fastai.callback.progress import ShowGraphCallback
-from fastai.torch_core import default_device
 from fastcore.basics import noop
 
 from fastmagic.guard import state
-from fastmagic.guard.anatomy import Anatomy
+from fastmagic.guard.anatomy import Anatomy, device_of
 from fastmagic.guard.files import GENERATIONS
 from fastmagic.guard.seen import REMEMBERED, Told
 from fastmagic.guard.session import Session
@@ -123,8 +122,7 @@ class Watch(FastaiCallback):
                 callback.run = False  # and the live view shows the curve; fastai sets it again
         self._logger, self.learn.logger = self.learn.logger, noop  # Recorder would print
         if self.session.channels_last:
-            device = getattr(self.learn.dls, "device", None) or default_device()
-            layout.channels_last(self.learn, device)
+            layout.channels_last(self.learn, device_of(self.learn))
 
     def before_epoch(self) -> None:
         self._since = time.perf_counter()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastmagic.errors import BadInput, did_you_mean
-from fastmagic.gpu.estimate import NO_TENSOR_CORES
+from fastmagic.gpu.estimate import NO_TENSOR_CORES, TENSOR_CORES
 
 if TYPE_CHECKING:
     import torch
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 CHOICES = ("auto", "fp32", "fp16", "bf16")
 """What `--precision` takes."""
 
-# Tensor cores came with 7.0 (Volta), bf16 with 8.0 (Ampere), arithmetic in fp16 with 5.3: CUDA C++
-# Programming Guide, "Compute Capabilities".
-TENSOR_CORES = (7, 0)
+# bf16 came with 8.0 (Ampere), arithmetic in fp16 with 5.3: CUDA C++ Programming Guide, "Compute
+# Capabilities".
 BF16 = (8, 0)
 FP16_ARITHMETIC = (5, 3)
 

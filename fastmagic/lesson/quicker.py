@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmagic import platforms
+from fastmagic.guard.anatomy import device_of
 from fastmagic.lesson.start import Lesson
 from fastmagic.speed import allocator, layout
 from fastmagic.speed.shelf import GB, Shelf
@@ -71,8 +72,7 @@ class Speed:
 
 
 def _pays(learn: Any) -> bool:
-    device = getattr(getattr(learn, "dls", None), "device", None)
-    return device is not None and layout.pays(learn, device)
+    return learn is not None and layout.pays(learn, device_of(learn))
 
 
 @contextlib.contextmanager

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastmagic.gpu.estimate import NO_TENSOR_CORES
+from fastmagic.gpu.estimate import NO_TENSOR_CORES, TENSOR_CORES
 
-# Tensor cores came with 7.0 (Volta), for half precision; from 8.0 (Ampere) on they also compute in
-# fp32, rounded to TF32, which torch allows convolutions to: CUDA C++ Programming Guide, "Compute
-# Capabilities", and torch's notes on CUDA semantics.
-TENSOR_CORES = (7, 0)
 TF32 = (8, 0)
+"""From this capability on tensor cores compute in fp32 too, rounded to TF32, which torch allows
+convolutions to (its notes on CUDA semantics); before, in half precision alone."""
 
 
 def channels_last(learn: Any, device: Any) -> None:

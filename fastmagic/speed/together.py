@@ -96,7 +96,7 @@ def zeroed(optimizer: Any) -> Zeroed:
     grads = [p.grad for p, *_ in optimizer.all_params(with_grad=True)]
     for grad in grads:
         grad.detach_()
-    for ones in _by_kind(grads):
+    for ones in by_kind(grads):
         torch._foreach_zero_(ones)
     return Zeroed(grads)
 
@@ -113,7 +113,8 @@ class Zeroed:
         return known is not None and known[0] is grad and known[1] == grad._version
 
 
-def _by_kind(tensors: list[Any]) -> list[list[Any]]:
+def by_kind(tensors: list[Any]) -> list[list[Any]]:
+    """Part tensors into those of one type on one device, which one operation can take."""
     kinds: dict[Any, list[Any]] = {}
     for one in tensors:
         kinds.setdefault((one.dtype, one.device), []).append(one)

@@ -43,4 +43,6 @@ def test_buffers_of_every_kind_and_shape_are_put_back():
 
 
 def test_nothing_to_keep_is_no_error():
-    Kept([]).put_back()
+    kept = Kept([])
+    kept.put_back()
+    assert kept._kept == []

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastmagic import platforms
 from fastmagic.errors import first_line
+from fastmagic.guard.anatomy import device_of
 from fastmagic.guard.memory import Attempt
 from fastmagic.lesson.forecast.memory import (
     Cuda,
@@ -104,8 +105,10 @@ def measure(
     trial, trouble
         What was measured, or None and why nothing was; only Ctrl-C is raised.
     """
+    import torch
+
     try:
-        device = _device(learn)
+        device = torch.device(device_of(learn))
         if gauge is None and device.type == "cuda":
             gauge = Cuda(device)
         with warnings.catch_warnings(), untouched(learn, device):
@@ -118,13 +121,6 @@ def measure(
     finally:
         if gauge is not None:
             gauge.release()
-
-
-def _device(learn: Any) -> Any:
-    import torch
-    from fastai.torch_core import default_device
-
-    return torch.device(getattr(learn.dls, "device", None) or default_device())
 
 
 def _measured(
