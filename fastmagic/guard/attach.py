@@ -130,7 +130,7 @@ class Protected:
                     step += 1
                     if not mending.eased(session, self.dl):
                         continue
-                except (RuntimeError, MemoryError) as error:
+                except (RuntimeError, MemoryError, OSError, EOFError) as error:
                     if watch.torn:
                         raise
                     mending.mended(session, self.dl, watch.steps, error)

@@ -14,6 +14,7 @@ import contextlib
 import copyreg
 import itertools
 import re
+import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from multiprocessing import context
@@ -39,6 +40,10 @@ DEAD_WORKER = re.compile(
 )
 """torch's words for a loading process that is gone, often for want of memory or of /dev/shm."""
 
+
+PIPES = ("multiprocessing.connection", "multiprocessing.reduction")
+"""Where Python says that the other end is gone: a process that is killed after it has sent word of
+a batch, and before the batch itself was fetched."""
 
 END = object()
 """What stands for the end of a pass."""
@@ -272,7 +277,15 @@ def fewer_workers(loader: Any) -> int | None:
 
 def is_dead_worker(error: BaseException) -> bool:
     """Say whether an error means that a loading process is gone."""
-    return isinstance(error, RuntimeError) and bool(DEAD_WORKER.search(str(error)))
+    if isinstance(error, RuntimeError) and DEAD_WORKER.search(str(error)):
+        return True
+    return isinstance(error, (OSError, EOFError)) and _raised_in(error) in PIPES
+
+
+def _raised_in(error: BaseException) -> str:
+    """Give the module in which an error came up."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__) if error.__traceback__ else [(None, 0)]
+    return "" if frame is None else str(frame.f_globals.get("__name__", ""))
 
 
 def no_copies(loader: Any, numbers: Any = None) -> None:

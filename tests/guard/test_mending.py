@@ -166,3 +166,20 @@ def test_the_containers_limit_counts(tmp_path):
     (group / "memory.current").write_text(f"{950 * 2**20}\n")
     (group / "memory.stat").write_text(f"inactive_file {30 * 2**20}\n")
     assert used_share(tmp_path) == pytest.approx(0.92)
+
+
+def test_a_process_that_is_gone_is_told_by_its_pipe_and_no_other_error_is_taken_for_it():
+    from multiprocessing import Pipe
+
+    from fastmagic.guard.loaders import is_dead_worker
+
+    ours, its = Pipe()
+    its.close()
+    with pytest.raises((EOFError, ConnectionError)) as gone:
+        ours.recv()
+    assert is_dead_worker(gone.value)
+    with pytest.raises(ConnectionResetError) as other:
+        raise ConnectionResetError("a server that pictures are read from")
+    assert not is_dead_worker(other.value)
+    assert not is_dead_worker(EOFError())
+    assert is_dead_worker(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
