@@ -237,6 +237,12 @@ class FastMagics(Magics):
         help="What the small copies of the pictures may take on disk (10).",
     )
     @argument(
+        "--no-gpu-cache",
+        action="store_true",
+        default=None,
+        help="Leave those copies out of the GPU's memory: processes load them.",
+    )
+    @argument(
         "--no-channels-last",
         action="store_true",
         default=None,

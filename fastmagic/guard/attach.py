@@ -24,6 +24,7 @@ from fastcore.basics import noop
 from fastcore.foundation import L
 
 from fastmagic.guard import finds, going_on, loaders, mending, snapshot, state
+from fastmagic.guard.ahead import Coming
 from fastmagic.guard.anatomy import Anatomy, device_of
 from fastmagic.guard.loaders import Loaders
 from fastmagic.guard.session import Session
@@ -120,7 +121,7 @@ class Protected:
             step = watch.steps = watch.first_step()
             session.enter_at(step)
             watch.anatomy = Anatomy(self.model)  # type: ignore[attr-defined]
-            coming = loaders.batches(self.dl, step)
+            coming = watch.coming = Coming(loaders.batches(self.dl, step))
             while True:
                 try:
                     batch = next(coming, DONE)
@@ -136,9 +137,10 @@ class Protected:
                     mending.mended(session, self.dl, watch.steps, error)
                 step = watch.steps
                 watch.place_again(self.dl)
-                coming = loaders.batches(self.dl, step)
+                coming = watch.coming = Coming(loaders.batches(self.dl, step))
         finally:
             session.left_pass()
+            watch.coming = None
             watch.anatomy, watch.zeroed = None, together.Zeroed()
         watch.waited()
 
@@ -153,7 +155,7 @@ class Protected:
         between a batch's end and the next one's beginning is the loader's: reading pictures,
         starting and stopping its worker processes, the copy to the device, and the batch
         transforms as far as they are queued before the batch. What the person's own callbacks do
-        counts as work.
+        counts as work, and so does a batch that is made while the device is at the one before.
         """
         watch = self.watch
         watch.waited()
@@ -184,6 +186,8 @@ class Protected:
             self("after_loss")
             if self.training and len(self.yb):  # type: ignore[attr-defined]
                 self._do_grad_opt()
+            if watch.coming is not None and loaders.made_here(loader):
+                watch.coming.make_next()
         finally:
             self.watch.step = None  # it holds the batch's graph
 
@@ -282,7 +286,9 @@ class Attached:
     def __init__(self, session: Session, additions: type | None = None) -> None:
         self.session = session
         self._additions = additions
-        self._loaders = Loaders(session.before_transforms, session.pictures_for, session.team)
+        self._loaders = Loaders(
+            session.before_transforms, session.pictures_for, session.team, session.batches_for
+        )
         self._before = list(defaults.callbacks)
         members = {
             "session": session,

@@ -31,8 +31,19 @@ from torch import Tensor
 from fastmagic.guard import positions
 from fastmagic.guard.positions import Position
 from fastmagic.ranks.team import Team
+from fastmagic.speed import augment
 
-OURS = ("_at", "_skip", "_on_host", "_pictures", "_lends", "_team", "_loading", "_looks")
+OURS = (
+    "_at",
+    "_skip",
+    "_on_host",
+    "_pictures",
+    "_lends",
+    "_team",
+    "_loading",
+    "_looks",
+    "_batches",
+)
 """Attributes that a loader has only while a cell runs."""
 
 DEAD_WORKER = re.compile(
@@ -56,6 +67,7 @@ class Positioned:
     _skip = 0  # batches that the next pass leaves out
     _on_host = False  # its batches are transformed in the host's memory
     _pictures: Any = None  # the small copies that its pictures are read from
+    _batches: Any = None  # makes its batches where the network is
     _team: Team | None = None  # the processes that share each batch
     _looks = 0  # pictures that all processes look at together, each at its part of a batch
     _loading = False  # a batch: the generators are put back when it is whole
@@ -74,7 +86,8 @@ class Positioned:
 
     def create_batches(self, samps: Any) -> Iterator[Any]:
         """Load batches; each leaves the generators as they were."""
-        coming = iter(super().create_batches(samps))  # type: ignore[misc]
+        makes = super().create_batches if self._batches is None else self._made_there  # type: ignore[misc]
+        coming = iter(makes(samps))
         while True:
             with positions.undisturbed():
                 self._loading = True
@@ -86,19 +99,36 @@ class Positioned:
                 return
             yield batch
 
+    def _made_there(self, numbers: Any) -> Iterator[Any]:
+        """Make batches on the device, each picture cut as its position has it."""
+        assert self._at is not None
+        seed, position = self._at
+        resize = self._resize
+        for some in self.chunkify(numbers):
+            shares = []
+            for number in some:
+                positions.set_python(seed, *position, "item", number)
+                shares.append(self._shares(resize))
+            yield self._batches.make(list(some), shares, resize.mode)
+
+    @property
+    def _resize(self) -> Any:
+        return next(one for one in self.after_item.fs if isinstance(one, Resize))  # type: ignore[attr-defined]
+
+    def _shares(self, resize: Any) -> tuple[float, float]:
+        """Draw where to cut a picture, as fastai's `Resize` does."""
+        resize.before_call(None, self.after_item.split_idx)  # type: ignore[attr-defined]
+        return resize.pcts
+
     def _loaded(self, item: Any) -> Any:
         return super().do_item(item) if self._pictures is None else self._cut(item)  # type: ignore[misc]
 
     def _cut(self, item: Any) -> Any:
         """Give one item, its picture cut from the small copy."""
-        dataset, steps = self.dataset, self.after_item  # type: ignore[attr-defined]
-        resize = next(one for one in steps.fs if isinstance(one, Resize))
-
-        def shares() -> tuple[float, float]:
-            resize.before_call(None, steps.split_idx)
-            return resize.pcts
-
-        pixels = self._pictures.cut(dataset.items[item], shares, resize.mode)
+        dataset = self.dataset  # type: ignore[attr-defined]
+        resize = self._resize
+        file = dataset.items[item]
+        pixels = self._pictures.cut(file, lambda: self._shares(resize), resize.mode)
         return (TensorImage(pixels), *(one[item] for one in dataset.tls[1:]))
 
     def create_batch(self, samples: Any) -> Any:
@@ -136,16 +166,27 @@ class Positioned:
 
     def __iter__(self) -> Iterator[Any]:
         """Give batches; where all look together, this process's pictures with all targets."""
+        coming = super().__iter__() if self._batches is None else self._from_there()  # type: ignore[misc]
         if not self._looks or self._team is None:
-            yield from super().__iter__()  # type: ignore[misc]
+            yield from coming
             return
         left = self._looks
-        for x, *targets in super().__iter__():  # type: ignore[misc]
+        for x, *targets in coming:
             whole = min(left, self.bs)  # type: ignore[attr-defined]
             begin, end = self._team.share(whole)
             self._team.meet(end - begin, 1)
             left -= whole
             yield (x, *self._team.whole(tuple(targets)))
+
+    def _from_there(self) -> Iterator[Any]:
+        """Give batches as fastai's `__iter__` does (2.8, `data/load.py`), without processes."""
+        loader: Any = self
+        loader.randomize()
+        loader.before_iter()
+        loader._DataLoader__idxs = self.get_idxs()
+        for batch in self.create_batches(self.sample()):
+            yield loader.after_batch(to_device(batch, loader.device))
+        loader.after_iter()
 
     def chunkify(self, items: Any) -> Any:
         """Put items into batches; of a batch that is shared, this process's part."""
@@ -266,10 +307,15 @@ def transform_on_host(loader: Any) -> bool:
     return True
 
 
+def made_here(loader: Any) -> bool:
+    """Say whether a loader's batches are made in this process, where the network is."""
+    return getattr(loader, "_batches", None) is not None
+
+
 def fewer_workers(loader: Any) -> int | None:
     """Let half as many processes load; None where none did, else how many are left."""
     fake = getattr(loader, "fake_l", None)
-    if fake is None or not fake.num_workers:
+    if fake is None or not fake.num_workers or made_here(loader):
         return None
     fake.num_workers //= 2
     return int(fake.num_workers)
@@ -290,6 +336,10 @@ def _raised_in(error: BaseException) -> str:
 
 def no_copies(loader: Any, numbers: Any = None) -> None:
     """Let a loader read its own files."""
+
+
+def loaded(loader: Any, pictures: Any, plain: type) -> None:
+    """Let a loader's processes make its batches."""
 
 
 class BeforeBatch(Transform):
@@ -331,6 +381,9 @@ class Loaders:
         for none.
     team
         The processes that share each batch; none by default.
+    batches_for
+        Gives what makes a loader's batches where the network is, of its small copies; None for one
+        whose batches are loaded.
     """
 
     def __init__(
@@ -338,14 +391,17 @@ class Loaders:
         before_batch: Callable[[], None],
         pictures_for: Callable[..., Any] = no_copies,
         team: Team | None = None,
+        batches_for: Callable[..., Any] = loaded,
     ) -> None:
         self._pictures_for = pictures_for
+        self._batches_for = batches_for
         self._team = team or Team()
         self._step = BeforeBatch(
             tell=before_batch
         )  # by name: fastai takes a lone argument for more
         self._loaders: weakref.WeakSet[Any] = weakref.WeakSet()
         self._pipelines: list[Any] = []
+        self._undo: list[Callable[[], None]] = []  # of what the transforms draw with
 
     def place(self, loader: Any, seed: int, *position: object) -> None:
         """Let a loader draw from this position on; a loader that is not fastai's stays as it is."""
@@ -353,11 +409,16 @@ class Loaders:
             return
         self._take_over(loader)
         loader._at = (seed, position)
-        loader._pictures = self._pictures_for(loader)
+        self._read_from(loader, self._pictures_for(loader))
         self._share(loader)
         positions.set_order(loader, seed, *position)
         positions.set_position(seed, "order", *position)  # a weighted loader draws by numpy
         self._tells_of_batches(loader)
+
+    def _read_from(self, loader: Any, pictures: Any) -> None:
+        loader._pictures = pictures
+        plain = type(loader).__mro__[2]
+        loader._batches = None if pictures is None else self._batches_for(loader, pictures, plain)
 
     def _tells_of_batches(self, loader: Any) -> None:
         pipeline = getattr(loader, "after_batch", None)
@@ -365,6 +426,7 @@ class Loaders:
         if steps is not None and self._step not in list(steps):
             pipeline.fs = L([self._step, *steps])  # type: ignore[union-attr]
             self._pipelines.append(pipeline)
+            self._undo += filter(None, map(augment.by_host, steps))
 
     def _take_over(self, loader: Any) -> None:
         if not isinstance(loader, Positioned):
@@ -407,7 +469,8 @@ class Loaders:
         self._take_over(made)
         self._tells_of_batches(made)
         if pictures is not None:
-            made._at, made._pictures = (0, ("looks",)), pictures
+            made._at = (0, ("looks",))
+            self._read_from(made, pictures)
         if not self._team.alone:
             made._team, made._looks = self._team, len(numbers)
             made.get_idxs = lambda: self._team.numbers(numbers, made.bs)
@@ -420,6 +483,9 @@ class Loaders:
                 vars(loader).pop(name, None)
         for pipeline in self._pipelines:
             pipeline.fs = L([step for step in pipeline.fs if step is not self._step])
+        for undo in self._undo:
+            undo()
+        self._undo.clear()
         self._loaders.clear()
         self._pipelines.clear()
         self._step.__class__ = Transform  # a loader that the cell keeps may share the pipeline

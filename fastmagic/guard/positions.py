@@ -108,6 +108,11 @@ def set_item(seed: int, *position: object) -> None:
     torch.default_generator.manual_seed(value)
 
 
+def set_python(seed: int, *position: object) -> None:
+    """Set Python's generator alone, as `set_item` does: fastai's `Resize` draws from it."""
+    random.seed(position_seed(seed, *position))
+
+
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """Leave the host's generators as they were, whatever is loaded within the block."""

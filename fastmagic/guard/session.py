@@ -15,7 +15,7 @@ from fastmagic.guard.copies import Copies
 from fastmagic.guard.incidents import Incident, from_state, to_state
 from fastmagic.guard.keeper import Keeper
 from fastmagic.guard.life import Life
-from fastmagic.guard.loaders import no_copies
+from fastmagic.guard.loaders import loaded, no_copies
 from fastmagic.guard.positions import Position
 from fastmagic.guard.pressure import Pressure
 from fastmagic.guard.seen import Curve, Told
@@ -79,11 +79,13 @@ class Session:
         self.pressure = Pressure()
         self.life = Life(states)
         self._remembered_in = remembered_in
-        self.splits = Splits(self._split, self._known_splits())
+        self.splits = Splits(self._split, self._known_splits(), self._made_room)
         self.keep_norms = False  # the body's batch norms, also where it is unfrozen
         self.precomputes = True  # whether `learn.precomputed()` does, or leaves all as it is
         self.channels_last = False  # whether networks lie in memory so while the cell runs
         self.pictures_for: Callable[..., Any] = no_copies  # small copies of a loader's pictures
+        self.batches_for: Callable[..., Any] = loaded  # what makes batches on the device
+        self.release: Callable[[], bool] = bool  # takes pictures out of the device's memory
         self.saving_seconds = 0.0  # that training waited for the copies of its states
         self.stages: list[Stage] = []
         self.incidents = from_state(files.read(states, "incidents")[0])  # of earlier processes
@@ -274,6 +276,16 @@ class Session:
         self.keep("splits", dict(self.splits.most), 1)
         if self._remembered_in is not None and not self.team.rank:
             remembered.add(self._remembered_in, key, part)
+
+    def _made_room(self) -> bool:
+        """Take the pictures out of the device's memory before a batch is done in parts."""
+        if not self.release():
+            return False
+        self.incident(
+            "memory ran out beside the pictures that lay in it",
+            "they were taken out of it, and are loaded from now on",
+        )
+        return True
 
     @contextlib.contextmanager
     def recalling(self) -> Iterator[None]:

@@ -52,10 +52,13 @@ class Splits:
         Called when a kind of step has to be done in smaller parts, with the key, the pictures of
         the batch, the pictures of a part, whether batch norm will see the parts, and the seconds
         that the try took which failed.
+    room
+        Makes room before that, where something can be given up; says whether it did.
     """
 
     tell: Callable[[str, int, int, bool, float], None]
     most: dict[str, int] = field(default_factory=dict)
+    room: Callable[[], bool] = bool
 
     def parts(self, key: str, pictures: int) -> int:
         """Say in how many parts a batch is to be done."""
@@ -63,13 +66,15 @@ class Splits:
         return -(-pictures // most) if most else 1
 
     def halve(self, key: str, pictures: int, parts: int, seconds: float, *, norms: bool) -> int:
-        """Take twice as many parts from now on; give how many.
+        """Take twice as many parts from now on, unless there is room to make; give how many.
 
         Raises
         ------
         LessonError
             Where each part was one picture already.
         """
+        if self.room():
+            return parts
         if parts >= pictures:
             raise DoesNotFit(pictures)
         more = min(2 * parts, pictures)

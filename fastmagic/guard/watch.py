@@ -12,6 +12,7 @@ from fastai.callback.progress import ShowGraphCallback
 from fastcore.basics import noop
 
 from fastmagic.guard import state
+from fastmagic.guard.ahead import Coming
 from fastmagic.guard.anatomy import Anatomy, device_of
 from fastmagic.guard.files import GENERATIONS
 from fastmagic.guard.seen import REMEMBERED, Told
@@ -35,6 +36,7 @@ class Watch(FastaiCallback):
     step: Any = None  # the batch that is on its way
     anatomy: Anatomy | None = None  # of the network, while a pass runs
     zeroed = Zeroed()  # the gradients that are known to be zero
+    coming: Coming | None = None  # the batches of the pass that runs
     steps = 0  # of this pass that are whole
     _told = Told("", None)  # by the last validation
 

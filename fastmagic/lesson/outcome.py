@@ -126,7 +126,8 @@ def _loading(
 ) -> Loading | None:
     loader = getattr(getattr(learn, "dls", None), "train", None)
     reads_photographs = "pictures" not in lesson.choices  # not small copies of them
-    known = learn is not None and is_ours(learn)
+    loads = "loading" not in lesson.choices  # the pictures are not in the GPU's memory already
+    known = learn is not None and is_ours(learn) and loads
     return measured(
         session.waiting_seconds,
         session.working_seconds,

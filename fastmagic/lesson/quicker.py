@@ -16,10 +16,12 @@ from fastmagic.speed.shelf import GB, Shelf
 
 COPIED = "each is decoded and reduced once, and kept small (--no-cache)."
 LAID_OUT = "the network's weights lie with the channels last (--no-channels-last)."
+BROUGHT = "the small copies lie in the GPU's memory, and are cut there (--no-gpu-cache)."
 KEPT = "what a step frees is kept for the next one (--no-allocator)."
 
 IN_SHORT = {
     "pictures": "photographs are decoded once and kept small (--no-cache)",
+    "loading": "these copies lie in the GPU's memory where there is room (--no-gpu-cache)",
     "layout": "weights lie with the channels last (--no-channels-last)",
     "memory": "freed memory is kept (--no-allocator)",
 }
@@ -36,16 +38,26 @@ class Speed:
         Whether networks lie in memory with the channels last where that pays.
     pictures_for
         Gives the small copies that a loader reads from; None for one that reads its files.
+    batches_for
+        Gives what makes a loader's batches in a GPU's memory; None for batches that are loaded.
     shelf
         The small copies; None for none.
     keeps
         Whether freed memory is kept.
+    brings
+        Whether small copies are brought to a GPU where there is room for them.
     """
 
     channels_last: bool
     pictures_for: Callable[..., Any]
+    batches_for: Callable[..., Any]
     shelf: Shelf | None = None
     keeps: bool = False
+    brings: bool = False
+
+    def release(self) -> bool:
+        """Take the pictures out of the GPU's memory; say whether any were in it."""
+        return self.shelf is not None and self.shelf.release()
 
     def say(self, lesson: Lesson, device: str) -> None:
         """Say in one sentence what is done, and note it among the lesson's choices.
@@ -66,7 +78,10 @@ class Speed:
             choices["layout"] = LAID_OUT
         if self.keeps and device == "cpu":
             choices["memory"] = KEPT
-        said = [words for name, words in IN_SHORT.items() if name in choices]
+        names = set(choices)
+        if self.brings and device == "cuda" and "pictures" in choices:
+            names.add("loading")
+        said = [words for name, words in IN_SHORT.items() if name in names]
         if said:
             lesson.view.note(f"Quicker, by the same training: {'; '.join(said)}.")
 
@@ -96,6 +111,7 @@ def sped_up(lesson: Lesson, cache_limit: float, cache: Path | None = None) -> It
             cache_limit * GB,
             platforms.usable_cores(),
             lambda made, of: lesson.view.bar("small copies of the pictures", made, of, " pictures"),
+            note=lesson.view.note,
         )
 
     def pictures_for(loader: Any, numbers: Any = None) -> Any:
@@ -104,5 +120,19 @@ def sped_up(lesson: Lesson, cache_limit: float, cache: Path | None = None) -> It
             choices["pictures"] = COPIED
         return found
 
+    def batches_for(loader: Any, pictures: Any, plain: type) -> Any:
+        if shelf is None or settings.no_gpu_cache:
+            return None
+        found = shelf.batches_for(loader, pictures, plain)
+        if found is not None:
+            choices["loading"] = BROUGHT
+        return found
+
     with allocator.kept(wanted=not settings.no_allocator) as keeps:
-        yield Speed(not settings.no_channels_last, pictures_for, shelf, keeps)
+        brings = shelf is not None and not settings.no_gpu_cache
+        last = not settings.no_channels_last
+        speed = Speed(last, pictures_for, batches_for, shelf, keeps, brings)
+        try:
+            yield speed
+        finally:
+            speed.release()

@@ -62,6 +62,7 @@ def run_body(
     session.precomputes = not lesson.settings.no_precompute
     session.channels_last = speed.channels_last
     session.pictures_for = copied_once(team, speed.pictures_for)
+    session.batches_for, session.release = speed.batches_for, speed.release
     monitor = Monitor(run.folder / "monitor.csv", tell=_tell_of_a_lost_gpu(session))
     session.memory = monitor.now
     device = "cpu"

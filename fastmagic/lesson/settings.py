@@ -55,9 +55,9 @@ class Settings:
         Whether the body's batch norms stay as they are, also where it is unfrozen.
     no_precompute
         Whether `learn.precomputed()` trains on the whole frozen network, as plain fastai does.
-    no_cache, no_channels_last, no_allocator
-        Switch off what makes the same training quicker: small copies of the pictures, the order of
-        the weights in memory, and that freed memory is kept.
+    no_cache, no_gpu_cache, no_channels_last, no_allocator
+        Switch off what makes the same training quicker: small copies of the pictures, that these
+        lie in a GPU's memory, the order of the weights in memory, and that freed memory is kept.
     augment
         `standard` or `mirror`, as the catalogue explains.
     """
@@ -80,6 +80,7 @@ class Settings:
     freeze_bn: bool = False
     no_precompute: bool = False
     no_cache: bool = False
+    no_gpu_cache: bool = False
     no_channels_last: bool = False
     no_allocator: bool = False
     augment: str = "standard"

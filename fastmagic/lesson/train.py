@@ -47,6 +47,7 @@ def train_lesson1(
     freeze_bn: bool | None = None,
     no_precompute: bool | None = None,
     no_cache: bool | None = None,
+    no_gpu_cache: bool | None = None,
     no_channels_last: bool | None = None,
     no_allocator: bool | None = None,
     cache_limit: float = 10,
@@ -81,7 +82,7 @@ def train_lesson1(
         As in `fastmagic.lesson.settings.Settings`; None takes the data set's own default.
     progressive, workers, precision, freeze_bn
         As in `Settings` too.
-    no_precompute, no_cache, no_channels_last, no_allocator
+    no_precompute, no_cache, no_gpu_cache, no_channels_last, no_allocator
         Each leaves out one of the things that make the lesson quicker; as in `Settings`.
     cache_limit
         GB that the small copies of all data sets' pictures may take.
@@ -153,6 +154,7 @@ def train_lesson1(
         "freeze_bn": freeze_bn,
         "no_precompute": no_precompute,
         "no_cache": no_cache,
+        "no_gpu_cache": no_gpu_cache,
         "no_channels_last": no_channels_last,
         "no_allocator": no_allocator,
     }

@@ -116,7 +116,7 @@ class Pictures:
         from fastai.vision.core import PILImage
         from PIL import Image
 
-        return PILImage(Image.fromarray(self._pixels(file)))
+        return PILImage(Image.fromarray(self.pixels(file)))
 
     def cut(self, file: Path, shares: Callable[[], tuple[float, float]], resample: Any) -> Any:
         """Cut a picture's copy as fastai's `Resize` and `ToTensor` do, without their many calls.
@@ -139,12 +139,9 @@ class Pictures:
         import torch
         from PIL import Image
 
-        pixels = self._pixels(file)
+        pixels = self.pixels(file)
         height, width = pixels.shape[:2]
-        scale = min(width / self.size[0], height / self.size[1])
-        across, down = int(scale * self.size[0]), int(scale * self.size[1])
-        share = shares()
-        left, top = int(share[0] * (width - across)), int(share[1] * (height - down))
+        left, top, across, down = rectangle((width, height), self.size, shares())
         square = pixels[top : top + down, left : left + across]
         if (across, down) == self.size:
             square = square.copy()
@@ -153,12 +150,17 @@ class Pictures:
             square = np.array(enlarged)
         return torch.from_numpy(square).permute(2, 0, 1)
 
-    def _pixels(self, file: Path) -> Any:
+    def kept(self, file: Path) -> Copy | None:
+        """Say where a picture's copy lies; None where there is none of what the picture is now."""
+        known = self._known.get(str(file))
+        return known if known is not None and _is_of(known, file) else None
+
+    def pixels(self, file: Path) -> Any:
         """Give the bytes of a copy, `[height, width, 3]`, kept or made now."""
         import numpy as np
 
-        known = self._known.get(str(file))
-        if known is None or not _is_of(known, file) or not self._is_mapped():
+        known = self.kept(file)
+        if known is None or not self._is_mapped():
             return np.asarray(small_copy(file, self.size))
         self._let_go(known.end - known.offset)
         return np.frombuffer(self._bytes, np.uint8, known.end - known.offset, known.offset).reshape(
@@ -177,12 +179,7 @@ class Pictures:
 
     def missing(self, files: Iterable[Path]) -> list[Path]:
         """Give the pictures that have no copy, or one of what they were before."""
-        found = []
-        for file in files:
-            known = self._known.get(str(file))
-            if known is None or not _is_of(known, file):
-                found.append(file)
-        return found
+        return [file for file in files if self.kept(file) is None]
 
     def make(
         self,
@@ -287,6 +284,35 @@ class Pictures:
             except (OSError, ValueError):
                 self._known = {}
         return self._bytes is not None
+
+
+def rectangle(
+    picture: tuple[int, int], size: tuple[int, int], share: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    """Say what fastai's `Resize` cuts out of a picture, to be enlarged where it is too small.
+
+    Parameters
+    ----------
+    picture
+        Its width and height.
+    size
+        Width and height of what is wanted.
+    share
+        How far to the right and down, each 0 to 1.
+
+    Returns
+    -------
+    left, top, width, height
+        In pixels (fastai 2.8, `vision/augment.py`, `Resize.encodes`).
+
+    Examples
+    --------
+    >>> rectangle((300, 224), (224, 224), (0.5, 0.5))
+    (38, 0, 224, 224)
+    """
+    scale = min(picture[0] / size[0], picture[1] / size[1])
+    across, down = int(scale * size[0]), int(scale * size[1])
+    return int(share[0] * (picture[0] - across)), int(share[1] * (picture[1] - down)), across, down
 
 
 def folder_of(cache: Path, data: Path, size: tuple[int, int]) -> Path:

@@ -9,7 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastmagic.errors import first_line
+from fastmagic.speed.batches import Batches, made_plainly, targets_of
 from fastmagic.speed.pictures import Pictures, folder_of, small_copy
+from fastmagic.speed.resident import BILINEAR, Resident, fits
 
 GB = 1e9
 SHARE_OF_DISK = 0.5
@@ -29,6 +32,10 @@ class Shelf:
         How many pictures to reduce at once.
     tell
         Called with how many copies are made, and of how many.
+    fits
+        Says of a device and a number of bytes whether pictures may be kept there.
+    note
+        Called with a sentence where a device cannot keep them after all.
     """
 
     def __init__(
@@ -37,8 +44,12 @@ class Shelf:
         limit: float,
         threads: int,
         tell: Callable[[int, int], None] = lambda made, of: None,  # noqa: ARG005
+        fits: Callable[[Any, int], bool] = fits,
+        note: Callable[[str], None] = lambda words: None,  # noqa: ARG005
     ) -> None:
         self._cache, self._limit, self._threads, self._tell = cache, limit, threads, tell
+        self._fits, self._note = fits, note
+        self._batches: list[tuple[Any, Pictures, Batches | None]] = []  # of which data sets
         self._made: dict[tuple[Any, ...], Pictures] = {}
         self._whole: set[tuple[Any, ...]] = set()
         self._asked: list[tuple[Any, Path | None]] = []  # where whose photographs lie
@@ -101,6 +112,63 @@ class Shelf:
             root = _common_folder(list(files)) if files else None
             if root is not None:
                 self._copies(root, (size, size)).make(files, self._threads, enough=enough)
+
+    def batches_for(self, loader: Any, pictures: Pictures, plain: type) -> Batches | None:
+        """Give what makes a loader's batches on its device, where its pictures fit there.
+
+        Parameters
+        ----------
+        loader
+            fastai's.
+        pictures
+            The copies that it reads from.
+        plain
+            Its class, without what is mixed in while a cell runs.
+
+        Returns
+        -------
+        Batches or None
+            None where processes load its pictures: where there is no room, where a picture has no
+            copy, and where the loader makes its batches in a way of its own.
+        """
+        dataset, device = loader.dataset, getattr(loader, "device", None)
+        if device is None or not made_plainly(loader, plain):
+            return None
+        for known, copies, batches in self._batches:
+            if known is dataset and copies is pictures:
+                return batches if batches is not None and batches.held.bytes else None
+        batches = self._brought(dataset, pictures, device)
+        self._batches.append((dataset, pictures, batches))
+        return batches
+
+    def _brought(self, dataset: Any, pictures: Pictures, device: Any) -> Batches | None:
+        """Bring pictures to a device, and try there whether they become what they should."""
+        files = list(dataset.items)
+        copies = [pictures.kept(file) for file in files]
+        if None in copies or not self._fits(
+            device, sum(one.end - one.offset for one in copies if one)
+        ):
+            return None
+        targets = targets_of(dataset)
+        if targets is None:
+            return None
+        try:
+            held = Resident(pictures, files, device)
+            if held.is_right(BILINEAR):
+                return Batches(held, files, targets)
+            trouble = "it cuts them differently"
+        except RuntimeError as error:  # CUDA's, such as memory that is full after all
+            trouble = first_line(error)
+        self._note(f"The pictures are not kept in the GPU's memory ({trouble}); they are loaded.")
+        return None
+
+    def release(self) -> bool:
+        """Take all pictures out of their devices' memory; say whether there were any."""
+        held = [batches.held for _, _, batches in self._batches if batches is not None]
+        there = [one for one in held if one.bytes]
+        for one in there:
+            one.release()
+        return bool(there)
 
     def serves(self, loader: Any) -> bool:
         """Say whether a loader's pictures can be read from small copies; none is made."""

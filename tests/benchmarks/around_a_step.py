@@ -1,15 +1,19 @@
-"""What a training step takes beside the network: the optimizer, and putting a batch together.
+"""What a training step takes beside the network: the optimizer, loading a batch, and its changes.
 
     python tests/benchmarks/around_a_step.py [--arch resnet34] [--size 224] [--batch 64]
         [--device cpu]
 
 fastai's way beside ours, in turns, each the fastest of several. No data and no weights are needed.
+A batch is loaded from small copies of noise: one picture after another, as a loading process does,
+and in one go on the device. The augmentation is that of pictures of 8 pixels, so that what is timed
+is the processor's work for it, which a GPU waits for.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +79,60 @@ def batches(size: int, count: int) -> dict[str, Callable[[], object]]:
     return {"fastai": lambda: fa_collate(pictures), "fastmagic": lambda: turned(pictures)}
 
 
+def loaded(size: int, count: int, device: str, folder: Path) -> dict[str, Callable[[], object]]:
+    """Give the loading of a batch from small copies, in both ways."""
+    import numpy as np
+    import torch
+    from fastai.data.load import fa_collate
+    from fastai.torch_core import TensorImage
+    from PIL import Image
+
+    from fastmagic.speed.batches import Batches
+    from fastmagic.speed.pictures import Pictures
+    from fastmagic.speed.resident import BILINEAR, Resident
+
+    files = [folder / f"{number}.png" for number in range(count)]
+    for number, file in enumerate(files):
+        side = size * 4 // 3 if number % 8 else size * 3 // 4  # one in eight has to be enlarged
+        noise = np.random.default_rng(number).integers(0, 255, (side, side * 4 // 3, 3), np.uint8)
+        Image.fromarray(noise).save(file)
+    pictures = Pictures(folder / "copies", (size, size))
+    pictures.make(files, threads=2)
+    shares = [(0.3, 0.6)] * count
+    batches_ = Batches(Resident(pictures, files, device), files, [torch.zeros(count).long()])
+
+    def singly() -> None:
+        cut = [TensorImage(pictures.cut(file, lambda: shares[0], BILINEAR)) for file in files]
+        fa_collate([(one, 0) for one in cut])[0].to(device)
+
+    return {"fastai": singly, "fastmagic": lambda: batches_.make(range(count), shares, BILINEAR)}
+
+
+def augmentations(count: int, device: str) -> dict[str, Callable[[], object]]:
+    """Give the augmentation of a batch of tiny pictures, in both ways."""
+    import torch
+    from fastai.torch_core import TensorImage
+    from fastai.vision.augment import aug_transforms, setup_aug_tfms
+
+    from fastmagic.speed import augment
+
+    pictures = TensorImage(torch.rand(count, 3, 8, 8, device=device))
+    ways = {}
+    for name in ("fastai", "fastmagic"):
+        steps = setup_aug_tfms(aug_transforms())
+        if name == "fastmagic":
+            for step in steps:
+                augment.by_host(step)
+
+        def way(steps: Any = steps) -> None:
+            batch = (pictures,)
+            for step in steps:
+                batch = step(batch, split_idx=0)
+
+        ways[name] = way
+    return ways
+
+
 def main() -> None:
     """Measure both, and print the table."""
     parser = argparse.ArgumentParser(
@@ -89,14 +147,19 @@ def main() -> None:
 
     wait = torch.cuda.synchronize if asked.device == "cuda" else lambda: None
     print("| what | fastai, ms | fastmagic, ms | times as fast |\n|---|---|---|---|")
-    parts = {
-        f"optimizer, {asked.arch}": optimizers(asked.arch, asked.device),
-        f"a batch of {asked.batch} put together": batches(asked.size, asked.batch),
-    }
-    for what, ways in parts.items():
-        took = best(ways, wait)
-        times = took["fastai"] / took["fastmagic"]
-        print(f"| {what} | {took['fastai']:.1f} | {took['fastmagic']:.1f} | {times:.1f} |")
+    size, count, device = asked.size, asked.batch, asked.device
+    with tempfile.TemporaryDirectory() as folder:
+        parts = {
+            f"optimizer, {asked.arch}": optimizers(asked.arch, device),
+            f"a batch of {count} put together": batches(size, count),
+            f"the augmentation of {count}": augmentations(count, device),
+        }
+        if device != "cpu":  # where its pictures lie in the host's memory, it is not done
+            parts[f"a batch of {count} loaded"] = loaded(size, count, device, Path(folder))
+        for what, ways in parts.items():
+            took = best(ways, wait)
+            times = took["fastai"] / took["fastmagic"]
+            print(f"| {what} | {took['fastai']:.1f} | {took['fastmagic']:.1f} | {times:.1f} |")
 
 
 if __name__ == "__main__":

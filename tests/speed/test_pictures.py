@@ -197,6 +197,6 @@ def test_a_process_does_not_hold_all_that_it_has_read(tmp_path, monkeypatch):
     store = Pictures(tmp_path / "store", (512, 512))
     before = psutil.Process().memory_info().shared
     for file in many:
-        assert store._pixels(file).sum() == 18 * 512 * 512
+        assert store.pixels(file).sum() == 18 * 512 * 512
     size = (tmp_path / "store" / "pictures").stat().st_size
     assert psutil.Process().memory_info().shared - before < size / 4

@@ -1,0 +1,141 @@
+"""fastai's augmentation, drawn by the processor: of each picture it is a handful of numbers.
+
+fastai draws them where the pictures are, and makes its matrices there: over 300 operations on 64
+numbers each for `aug_transforms()`, which a GPU spends longer being told of than computing, and a
+`solve` that it waits for. Here the same functions of fastai are given a stand-in on the processor,
+and only what comes of it goes to the pictures. On a processor every number stays the same.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from fastai.vision import augment
+from fastai.vision.augment import AffineCoordTfm, SpaceTfm
+
+MATRICES = (augment.flip_mat, augment.dihedral_mat, augment.rotate_mat, augment.zoom_mat)
+"""Fastai's, which look at a batch's shape and type alone."""
+
+CHANGES = tuple(
+    getattr(augment, name)
+    for name in ("_BrightnessLogit", "_ContrastLogit", "_SaturationLogit", "_Hue")
+    if hasattr(augment, name)
+)
+"""Fastai's changes of light and colour, each with one number a picture in `change`."""
+
+NOTHING = object()
+"""What stands for an attribute that an object does not have of its own."""
+
+
+def by_host(step: Any) -> Callable[[], None] | None:
+    """Let a transform draw on the processor from now on.
+
+    Parameters
+    ----------
+    step
+        A transform of batches.
+
+    Returns
+    -------
+    callable or None
+        What makes it as it was; None for a transform that is left alone: another one than fastai's,
+        or one whose draws the person has replaced by a function, which may look at the pictures.
+
+    Examples
+    --------
+    >>> undo = by_host(augment.Rotate())
+    >>> undo is None, by_host(augment.Rotate(draw=lambda x: x.mean(dim=(1, 2, 3)))) is None
+    (False, True)
+    """
+    before = vars(step).get("before_call", NOTHING)
+    own = before is NOTHING or getattr(before, "__func__", None) is type(step).before_call
+    if not own or not _is_known(step):
+        return None
+    warps = [one for one in getattr(step, "coord_fs", ()) if type(one) is augment._WarpCoord]
+    step.before_call = Drawing(step)
+    for one in warps:
+        one.__class__ = Warped
+
+    def undo() -> None:
+        del step.before_call
+        if before is not NOTHING:
+            step.before_call = before
+        for one in warps:
+            one.__class__ = augment._WarpCoord
+
+    return undo
+
+
+class Drawing:
+    """Stands for a transform's `before_call`, in which fastai draws.
+
+    Parameters
+    ----------
+    step
+        The transform.
+    """
+
+    def __init__(self, step: Any) -> None:
+        self._step = step
+
+    def __call__(self, b: Any, split_idx: Any = None) -> None:
+        """Draw for a batch of pictures, `[batch, channels, height, width]`."""
+        import torch
+
+        while isinstance(b, tuple):
+            b = b[0]
+        step = self._step
+        if b.ndim != 4:
+            type(step).before_call(step, b, split_idx)
+            return
+        stand_in = torch.empty(1, dtype=b.dtype).expand(b.shape)  # of its numbers none is read
+        type(step).before_call(step, stand_in, split_idx)
+        if isinstance(step, AffineCoordTfm):
+            step.mat = step.mat.to(b.device)
+            return
+        for one in step.fs:
+            one.change = one.change.to(b.device)
+
+    def __reduce__(self) -> Any:
+        return getattr, (self._step, "before_call")  # exported in the body: fastai's own
+
+
+class Warped(augment._WarpCoord):
+    """fastai's warp, whose equations are solved where its corners were drawn."""
+
+    def __call__(self, x: Any, invert: bool = False) -> Any:
+        """Warp coordinates, `[batch, height, width, 2]`."""
+        from torch import Tensor
+
+        corners = self.orig_pts.as_subclass(Tensor), self.targ_pts.as_subclass(Tensor)
+        coeffs = augment.find_coeffs(*(reversed(corners) if invert else corners))
+        return augment.apply_perspective(x, coeffs.to(x.device))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        plain = (augment._WarpCoord, object, None)
+        return copyreg._reconstructor, plain, dict(vars(self))  # type: ignore[attr-defined]
+
+
+def _is_known(step: Any) -> bool:
+    """Say whether a transform is fastai's, and all that it draws with."""
+    if type(step).__module__ != augment.__name__:
+        return False
+    if isinstance(step, AffineCoordTfm):
+        matrices = all(
+            isinstance(one, partial) and one.func in MATRICES and _draws(one.keywords)
+            for one in step.aff_fs
+        )
+        return matrices and all(
+            type(one) is augment._WarpCoord and _draws(vars(one)) for one in step.coord_fs
+        )
+    if isinstance(step, SpaceTfm):
+        return all(type(one) in CHANGES and _draws(vars(one)) for one in step.fs)
+    return False
+
+
+def _draws(given: dict[str, Any]) -> bool:
+    """Say whether draws are fastai's own, or numbers."""
+    return not any(callable(given.get(name)) for name in ("draw", "draw_x", "draw_y"))

@@ -1,0 +1,132 @@
+"""Whole batches made where the network is: pictures from a GPU's memory, targets from a table.
+
+fastai looks every target up again in every epoch, and puts a batch together out of single pictures.
+Both take the processor longer than a small network's step. A target is looked up once here, where
+looking it up draws nothing; what a batch is made of stays the same, bit for bit.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastmagic.speed.resident import Resident, Share
+
+METHODS = ("create_batches", "create_batch", "create_item", "do_item", "do_batch", "retain")
+"""Of fastai's loader: what makes a batch. A loader that has one of its own makes its own."""
+
+LARGEST = 256
+"""Numbers in a target; larger ones, such as masks, are read when they are needed."""
+
+
+class Batches:
+    """Makes a loader's batches on a device.
+
+    Parameters
+    ----------
+    held
+        The pictures.
+    files
+        The file of each number.
+    targets
+        What the pictures are, each `[pictures, ...]`.
+    """
+
+    def __init__(self, held: Resident, files: Sequence[Path], targets: Sequence[Any]) -> None:
+        self.held, self._files, self._targets = held, files, targets
+
+    def make(
+        self, numbers: Sequence[int], shares: Sequence[Share], resample: Any
+    ) -> tuple[Any, ...]:
+        """Make a batch.
+
+        Parameters
+        ----------
+        numbers
+            Which pictures.
+        shares, resample
+            How to cut them, as `Resident.cut`.
+
+        Returns
+        -------
+        tuple
+            A `TensorImage` of bytes, `[pictures, 3, height, width]`, and what they are.
+        """
+        import torch
+        from fastai.torch_core import TensorImage
+
+        pictures = self.held.cut([self._files[one] for one in numbers], shares, resample)
+        which = torch.tensor(numbers)
+        return (TensorImage(pictures), *(ones[which] for ones in self._targets))
+
+
+def made_plainly(loader: Any, plain: type) -> bool:
+    """Say whether a loader makes its batches as fastai's own does.
+
+    Parameters
+    ----------
+    loader
+        fastai's.
+    plain
+        Its class, without what is mixed in while a cell runs.
+    """
+    from fastai.data.core import TfmdDL
+
+    if not issubclass(plain, TfmdDL) or not loader.bs or not loader.indexed:
+        return False
+    own = any(getattr(plain, one) is not getattr(TfmdDL, one) for one in (*METHODS, "__iter__"))
+    given = any(one in vars(loader) for one in METHODS)
+    return not own and not given and not len(getattr(loader.before_batch, "fs", (0,)))
+
+
+def targets_of(dataset: Any) -> list[Any] | None:
+    """Look up what all pictures of a data set are.
+
+    Parameters
+    ----------
+    dataset
+        fastai's `Datasets`.
+
+    Returns
+    -------
+    list of torch.Tensor or None
+        A tensor of each kind of target, `[pictures, ...]`, in fastai's own class; None where
+        targets are large, differ in shape or draw, or cannot be had.
+    """
+    found = []
+    for targets in dataset.tls[1:]:
+        before = _generators()
+        try:
+            values = [targets[number] for number in range(len(dataset.items))]
+        except Exception:  # it is told where it is trained on
+            return None
+        table = _table(values) if _generators() == before else None
+        if table is None:
+            return None
+        found.append(table)
+    return found
+
+
+def _table(values: list[Any]) -> Any:
+    import torch
+
+    kinds = {(type(one), getattr(one, "shape", None)) for one in values}
+    first = values[0] if values else None
+    if len(kinds) != 1 or not isinstance(first, torch.Tensor) or first.numel() > LARGEST:
+        return None
+    if any(vars(one) for one in values):  # fastai keeps more with it
+        return None
+    whole = torch.stack([one.as_subclass(torch.Tensor) for one in values])
+    return whole.as_subclass(type(first))
+
+
+def _generators() -> tuple[Any, ...]:
+    """Give where the host's generators are."""
+    import numpy
+    import torch
+
+    of_numpy: Any = numpy.random.get_state()
+    of_torch = torch.get_rng_state().tolist()
+    return random.getstate(), of_numpy[1].tolist(), of_numpy[2:], of_torch
