@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmagic import faces, platforms
+from fastmagic.data.catalogue import CATALOGUE
 from fastmagic.data.survey.pictures import Layout, lay_out
 from fastmagic.errors import LessonError
 from fastmagic.guard import files
@@ -34,6 +35,9 @@ WEIGHTS = {"imagenet": "ImageNet's weights", "none": "no weights, from scratch"}
 
 QUICK_MOST = 2000
 """Pictures that recipe `quick` looks at, at most: `most` in its text."""
+
+USUAL = {one.defaults.arch for one in CATALOGUE.values()} | {"resnet34", "resnet50"}
+"""Networks that are there for certain."""
 
 TRIALS = "precision.json"
 """Beside the small copies: which precision is the quicker one, of what was tried here."""
@@ -92,6 +96,23 @@ def require_fastai() -> None:
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed here.",
             "Run %fastai_setup, which installs what fits this machine, then this cell again.",
         )
+
+
+def check_architecture(settings: Settings, namespace: Mapping[str, Any] | None) -> None:
+    """Refuse a network that nobody knows, before the pictures are fetched.
+
+    The usual ones are not looked up: that takes seconds, in which small copies can be made.
+
+    Raises
+    ------
+    BadInput
+        With the nearest name.
+    """
+    if settings.arch in USUAL:
+        return
+    from fastmagic.lesson import learner
+
+    learner.find_architecture(settings.arch, namespace)
 
 
 def prepare(

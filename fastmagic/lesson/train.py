@@ -172,6 +172,8 @@ def train_lesson1(
     with _alone(), progress.open_view(show, "Lesson 1") as view:
         start.require_fastai()
         with _stoppable("Nothing was begun yet; run the same cell again."):
+            if after is None:
+                start.check_architecture(settings, namespace)
             path = get_data(
                 order.source,
                 label_pattern=settings.label_pattern,

@@ -7,6 +7,7 @@ import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -184,6 +185,18 @@ def test_a_run_that_never_got_to_a_fit_has_a_report_too(tmp_path):
     result = reports.result(tmp_path, stages=(), accuracy=None, status="failed", curves=None)
     assert report.write(result) == ()
     assert "no accuracy measured" in str(result)
+
+
+def test_only_of_pictures_a_photo_is_offered_to_be_asked_about(tmp_path):
+    def said(items):
+        dls = SimpleNamespace(valid=SimpleNamespace(items=items))
+        model = tmp_path / "export.pkl"
+        return str(reports.result(tmp_path / "run", dls=dls, model=model))
+
+    assert said([tmp_path / "1.png"]).count('predict("my_photo.jpg")') == 2
+    assert "my_photo" not in said([(1.0, 2.0)])
+    assert said([(1.0, 2.0)]).count("predict(item)") == 2
+    assert "my_photo" in said(None)
 
 
 def test_incidents_choices_and_the_forecast_are_told(tmp_path):

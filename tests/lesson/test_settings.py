@@ -37,6 +37,7 @@ def test_another_recipe_brings_its_own_epochs_and_rate():
     [
         ("size", 3),
         ("bs", 0),
+        ("bs", 1),
         ("epochs", 0),
         ("lr", -1.0),
         ("lr", float("nan")),

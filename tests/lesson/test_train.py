@@ -264,6 +264,12 @@ def test_bad_input_is_a_short_error_and_leaves_no_finished_run(small_folder, opt
         train(small_folder, **options)
 
 
+def test_a_network_that_nobody_knows_is_refused_before_the_pictures_are_fetched(tmp_path):
+    with pytest.raises(BadInput, match="resnet34"):
+        train("sample", arch="resnet35", dest=tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
 def test_an_error_in_the_body_is_the_persons_and_its_run_is_kept(small_folder, tmp_path):
     with pytest.raises(NameError) as caught:
         train(small_folder, "learn.fit(1)\nlern.fit(1)", runs_folder=tmp_path)

@@ -211,17 +211,28 @@ class TrainResult(Shown):
         where = Text(f"Everything is in {self.folder}", quiet=True)
         if self.model is None:
             return [where]
+        asked, about = "Ask it about a photo of yours:", '"my_photo.jpg"'
+        if not self._reads_files():  # a body may train on a table, or on texts
+            asked, about = "Ask it about one more of what it was trained with:", "item"
         return [
             Heading("The model"),
-            Text("Ask it about a photo of yours:"),
-            Code('learn.predict("my_photo.jpg")'),
+            Text(asked),
+            Code(f"learn.predict({about})"),
             Text("and anywhere else, with plain fastai and without fastmagic:"),
             Code(
                 "from fastai.vision.all import *\n"
-                f'load_learner({str(self.model)!r}).predict("my_photo.jpg")'
+                f"load_learner({str(self.model)!r}).predict({about})"
             ),
             where,
         ]
+
+    def _reads_files(self) -> bool:
+        """Say whether the model was trained with files; where that is not known, it was."""
+        items = getattr(getattr(self.dls, "valid", None), "items", None)
+        try:
+            return items is None or isinstance(next(iter(items)), (str, Path))
+        except (StopIteration, TypeError):
+            return True
 
     def _verdict(self) -> str:
         reached = "no accuracy measured"
