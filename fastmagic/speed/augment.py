@@ -92,7 +92,8 @@ class Drawing:
             type(step).before_call(step, b, split_idx)
             return
         stand_in = torch.empty(1, dtype=b.dtype).expand(b.shape)  # of its numbers none is read
-        type(step).before_call(step, stand_in, split_idx)
+        with torch._C.DisableTorchFunctionSubclass():  # whose every operation takes five times as long
+            type(step).before_call(step, stand_in, split_idx)
         if isinstance(step, AffineCoordTfm):
             step.mat = step.mat.to(b.device)
             return
@@ -108,11 +109,12 @@ class Warped(augment._WarpCoord):
 
     def __call__(self, x: Any, invert: bool = False) -> Any:
         """Warp coordinates, `[batch, height, width, 2]`."""
-        from torch import Tensor
+        import torch
 
-        corners = self.orig_pts.as_subclass(Tensor), self.targ_pts.as_subclass(Tensor)
-        coeffs = augment.find_coeffs(*(reversed(corners) if invert else corners))
-        return augment.apply_perspective(x, coeffs.to(x.device))
+        corners = self.orig_pts, self.targ_pts
+        with torch._C.DisableTorchFunctionSubclass():
+            coeffs = augment.find_coeffs(*(reversed(corners) if invert else corners))
+            return augment.apply_perspective(x, coeffs.to(x.device))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         plain = (augment._WarpCoord, object, None)
