@@ -92,7 +92,9 @@ class Drawing:
             type(step).before_call(step, b, split_idx)
             return
         stand_in = torch.empty(1, dtype=b.dtype).expand(b.shape)  # of its numbers none is read
-        with torch._C.DisableTorchFunctionSubclass():  # whose every operation takes five times as long
+        with (
+            torch._C.DisableTorchFunctionSubclass()
+        ):  # whose every operation takes five times as long
             type(step).before_call(step, stand_in, split_idx)
         if isinstance(step, AffineCoordTfm):
             step.mat = step.mat.to(b.device)

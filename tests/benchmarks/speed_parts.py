@@ -1,13 +1,14 @@
 """What each thing that makes the lesson quicker wins, alone and together.
 
     python tests/benchmarks/speed_parts.py --data FOLDER --arch squeezenet1_1 --weights FILE \
-        [--size 128] [--normalize imagenet]
+        [--size 128] [--normalize imagenet] [--device cpu]
 
 An epoch with the body frozen and one of the whole network, the second of two each, so that the
 small copies are there and memory is warm; every row in a process of its own, with its peak memory.
 The first row has everything switched off; then each thing is on alone, all three are, and each is
 off beside the others. The last rows are what a body asks for by name: epochs on precomputed
-features, and on smaller pictures.
+features, and on smaller pictures. With `--device cuda` the things are those of a GPU; for what a
+free machine has, put `taskset -c 0,1` in front.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-OFF = {"no_cache": True, "no_channels_last": True, "no_allocator": True, "precision": "fp32"}
+OFF = {
+    "no_cache": True,
+    "no_gpu_cache": True,
+    "no_channels_last": True,
+    "no_allocator": True,
+    "precision": "fp32",
+}
 
 EPOCHS = """
 learn.freeze()
@@ -43,9 +50,23 @@ learn.fit_cycles(1, 1e-4, cycle_len=4, small_first=True)
 """
 
 
-def rows() -> dict[str, dict[str, Any]]:
+def rows(device: str) -> dict[str, dict[str, Any]]:
     """Give the settings of each row."""
     without = {name: {k: v for k, v in OFF.items() if k != name} for name in OFF}
+    if device == "cuda":
+        both = {k: v for k, v in without["no_cache"].items() if k != "no_gpu_cache"}
+        return {
+            "nothing": OFF,
+            "small copies, loaded": without["no_cache"],
+            "small copies in the GPU's memory": both,
+            "channels last": without["no_channels_last"],
+            "half precision": without["precision"],
+            "all": {},
+            "without small copies": {"no_cache": True},
+            "without the GPU's memory for them": {"no_gpu_cache": True},
+            "without channels last": {"no_channels_last": True},
+            "without half precision": {"precision": "fp32"},
+        }
     three = {"precision": "fp32"}
     return {
         "nothing": OFF,
@@ -72,7 +93,7 @@ def one(asked: argparse.Namespace) -> None:
         weights=asked.weights,
         normalize=asked.normalize,
         size=asked.size,
-        workers=0,
+        workers=0 if asked.device == "cpu" else None,
         **json.loads(asked.options),
     )
     print(json.dumps([[epoch.seconds for epoch in stage.epochs] for stage in result.stages]))
@@ -81,11 +102,11 @@ def one(asked: argparse.Namespace) -> None:
 def run(asked: argparse.Namespace, home: Path, *more: str) -> tuple[list[list[float]], float]:
     """Run a row in a process of its own; give the seconds of its epochs, and its peak memory."""
     command = [sys.executable, __file__, "--one", *more]
-    for name in ("data", "arch", "weights", "normalize", "size"):
+    for name in ("data", "arch", "weights", "normalize", "size", "device"):
         if getattr(asked, name):
             command += [f"--{name}", str(getattr(asked, name))]
     env = {**os.environ, "XDG_CACHE_HOME": str(home), "XDG_DATA_HOME": str(home)}
-    env |= {"MPLBACKEND": "Agg", "CUDA_VISIBLE_DEVICES": ""}
+    env |= {"MPLBACKEND": "Agg"} | ({"CUDA_VISIBLE_DEVICES": ""} if asked.device == "cpu" else {})
     child = subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True, cwd=home)
     assert child.stdout is not None
     said = child.stdout.read()
@@ -105,6 +126,7 @@ def main() -> None:
     parser.add_argument("--weights")
     parser.add_argument("--normalize", default="imagenet")
     parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--by-name", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--options", default="{}", help=argparse.SUPPRESS)
@@ -115,7 +137,7 @@ def main() -> None:
     print("| on | frozen, s | times | whole network, s | times | peak MB |\n|" + "---|" * 6)
     first: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, options in rows().items():
+        for name, options in rows(asked.device).items():
             found, memory = run(asked, Path(folder), "--options", json.dumps(options))
             last = [stage[-1] for stage in found]
             first = first or last
