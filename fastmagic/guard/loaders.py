@@ -26,7 +26,6 @@ from fastai.torch_core import TensorImage, to_device
 from fastai.vision.augment import Resize
 from fastcore.basics import chunked
 from fastcore.foundation import L
-from torch import Tensor
 
 from fastmagic.guard import positions
 from fastmagic.guard.positions import Position
@@ -67,7 +66,7 @@ class Positioned:
     _skip = 0  # batches that the next pass leaves out
     _on_host = False  # its batches are transformed in the host's memory
     _pictures: Any = None  # the small copies that its pictures are read from
-    _batches: Any = None  # makes its batches where the network is
+    _batches: Any = None  # makes its batches
     _team: Team | None = None  # the processes that share each batch
     _looks = 0  # pictures that all processes look at together, each at its part of a batch
     _loading = False  # a batch: the generators are put back when it is whole
@@ -86,7 +85,7 @@ class Positioned:
 
     def create_batches(self, samps: Any) -> Iterator[Any]:
         """Load batches; each leaves the generators as they were."""
-        makes = super().create_batches if self._batches is None else self._made_there  # type: ignore[misc]
+        makes = super().create_batches if self._batches is None else self._whole_batches  # type: ignore[misc]
         coming = iter(makes(samps))
         while True:
             with positions.undisturbed():
@@ -99,8 +98,8 @@ class Positioned:
                 return
             yield batch
 
-    def _made_there(self, numbers: Any) -> Iterator[Any]:
-        """Make batches on the device, each picture cut as its position has it."""
+    def _whole_batches(self, numbers: Any) -> Iterator[Any]:
+        """Make batches in one go, each picture cut as its position has it."""
         assert self._at is not None
         seed, position = self._at
         resize = self._resize
@@ -131,20 +130,6 @@ class Positioned:
         pixels = self._pictures.cut(file, lambda: self._shares(resize), resize.mode)
         return (TensorImage(pixels), *(one[item] for one in dataset.tls[1:]))
 
-    def create_batch(self, samples: Any) -> Any:
-        """Put items together as fastai does; pictures on their way to a GPU as their bytes lie.
-
-        A copy's bytes have the channels last. A worker would turn every picture round, at two
-        thirds of what a batch costs it; the GPU does that in no time (`BeforeBatch`).
-        """
-        first = samples[0]
-        to_gpu = getattr(getattr(self, "device", None), "type", "") == "cuda"
-        if self._pictures is None or not to_gpu or not isinstance(first, tuple):
-            return super().create_batch(samples)  # type: ignore[misc]
-        pictures = turned([one[0] for one in samples])
-        rest = super().create_batch([one[1:] for one in samples])  # type: ignore[misc]
-        return (pictures, *rest)
-
     def create_item(self, item: Any) -> Any:
         """Give one item as the data set has it, its picture from the small copies where it can."""
         if self._pictures is None or not isinstance(item, Integral):
@@ -166,7 +151,7 @@ class Positioned:
 
     def __iter__(self) -> Iterator[Any]:
         """Give batches; where all look together, this process's pictures with all targets."""
-        coming = super().__iter__() if self._batches is None else self._from_there()  # type: ignore[misc]
+        coming = self._without_processes() if made_here(self) else super().__iter__()  # type: ignore[misc]
         if not self._looks or self._team is None:
             yield from coming
             return
@@ -178,8 +163,8 @@ class Positioned:
             left -= whole
             yield (x, *self._team.whole(tuple(targets)))
 
-    def _from_there(self) -> Iterator[Any]:
-        """Give batches as fastai's `__iter__` does (2.8, `data/load.py`), without processes."""
+    def _without_processes(self) -> Iterator[Any]:
+        """Give batches as fastai's `__iter__` does (2.8, `data/load.py`), made here."""
         loader: Any = self
         loader.randomize()
         loader.before_iter()
@@ -225,22 +210,6 @@ class Positioned:
         for name in OURS:
             state.pop(name, None)
         return copyreg._reconstructor, (plain, object, None), state  # type: ignore[attr-defined]
-
-
-def turned(pictures: list[Any]) -> Any:
-    """Stack pictures `[3, height, width]` whose bytes have the channels last, as they lie.
-
-    Examples
-    --------
-    >>> import torch
-    >>> pictures = [TensorImage(torch.zeros(4, 5, 3).permute(2, 0, 1)) for _ in "ab"]
-    >>> turned(pictures).shape
-    torch.Size([2, 3, 4, 5])
-    """
-    from torch.utils.data import default_collate
-
-    plain = [one.as_subclass(Tensor).permute(1, 2, 0) for one in pictures]
-    return TensorImage(default_collate(plain).permute(0, 3, 1, 2))
 
 
 def _again(plain: type, state: dict[str, Any]) -> Any:
@@ -309,7 +278,7 @@ def transform_on_host(loader: Any) -> bool:
 
 def made_here(loader: Any) -> bool:
     """Say whether a loader's batches are made in this process, where the network is."""
-    return getattr(loader, "_batches", None) is not None
+    return getattr(getattr(loader, "_batches", None), "resident", None) is not None
 
 
 def fewer_workers(loader: Any) -> int | None:
@@ -338,14 +307,15 @@ def no_copies(loader: Any, numbers: Any = None) -> None:
     """Let a loader read its own files."""
 
 
-def loaded(loader: Any, pictures: Any, plain: type) -> None:
-    """Let a loader's processes make its batches."""
+def one_by_one(loader: Any, pictures: Any, plain: type) -> None:
+    """Let a loader put its batches together out of single pictures."""
 
 
 class BeforeBatch(Transform):
     """Stands before a batch's transforms, and tells when a batch comes.
 
-    It changes no value; pictures that were put together as their bytes lie are turned round.
+    It changes no value. Pictures whose bytes have the channels last, as in their small copies, are
+    turned round: a GPU does that in no time, a process that loads would spend long on it.
     """
 
     order = -1000
@@ -382,8 +352,8 @@ class Loaders:
     team
         The processes that share each batch; none by default.
     batches_for
-        Gives what makes a loader's batches where the network is, of its small copies; None for one
-        whose batches are loaded.
+        Gives what makes a loader's batches of its small copies; None for one that puts them
+        together itself.
     """
 
     def __init__(
@@ -391,7 +361,7 @@ class Loaders:
         before_batch: Callable[[], None],
         pictures_for: Callable[..., Any] = no_copies,
         team: Team | None = None,
-        batches_for: Callable[..., Any] = loaded,
+        batches_for: Callable[..., Any] = one_by_one,
     ) -> None:
         self._pictures_for = pictures_for
         self._batches_for = batches_for

@@ -15,7 +15,7 @@ from fastmagic.guard.copies import Copies
 from fastmagic.guard.incidents import Incident, from_state, to_state
 from fastmagic.guard.keeper import Keeper
 from fastmagic.guard.life import Life
-from fastmagic.guard.loaders import loaded, no_copies
+from fastmagic.guard.loaders import no_copies, one_by_one
 from fastmagic.guard.positions import Position
 from fastmagic.guard.pressure import Pressure
 from fastmagic.guard.seen import Curve, Told
@@ -84,7 +84,7 @@ class Session:
         self.precomputes = True  # whether `learn.precomputed()` does, or leaves all as it is
         self.channels_last = False  # whether networks lie in memory so while the cell runs
         self.pictures_for: Callable[..., Any] = no_copies  # small copies of a loader's pictures
-        self.batches_for: Callable[..., Any] = loaded  # what makes batches on the device
+        self.batches_for: Callable[..., Any] = one_by_one  # what makes batches of these
         self.release: Callable[[], bool] = bool  # takes pictures out of the device's memory
         self.saving_seconds = 0.0  # that training waited for the copies of its states
         self.stages: list[Stage] = []

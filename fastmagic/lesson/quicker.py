@@ -12,6 +12,7 @@ from fastmagic import platforms
 from fastmagic.guard.anatomy import device_of
 from fastmagic.lesson.start import Lesson
 from fastmagic.speed import allocator, layout
+from fastmagic.speed.resident import fits, never
 from fastmagic.speed.shelf import GB, Shelf
 
 COPIED = "each is decoded and reduced once, and kept small (--no-cache)."
@@ -39,7 +40,7 @@ class Speed:
     pictures_for
         Gives the small copies that a loader reads from; None for one that reads its files.
     batches_for
-        Gives what makes a loader's batches in a GPU's memory; None for batches that are loaded.
+        Gives what makes a loader's batches of its small copies; None for a loader of its own kind.
     shelf
         The small copies; None for none.
     keeps
@@ -111,6 +112,7 @@ def sped_up(lesson: Lesson, cache_limit: float, cache: Path | None = None) -> It
             cache_limit * GB,
             platforms.usable_cores(),
             lambda made, of: lesson.view.bar("small copies of the pictures", made, of, " pictures"),
+            fits=never if settings.no_gpu_cache else fits,
             note=lesson.view.note,
         )
 
@@ -121,10 +123,8 @@ def sped_up(lesson: Lesson, cache_limit: float, cache: Path | None = None) -> It
         return found
 
     def batches_for(loader: Any, pictures: Any, plain: type) -> Any:
-        if shelf is None or settings.no_gpu_cache:
-            return None
-        found = shelf.batches_for(loader, pictures, plain)
-        if found is not None:
+        found = None if shelf is None else shelf.batches_for(loader, pictures, plain)
+        if found is not None and found.resident is not None:
             choices["loading"] = BROUGHT
         return found
 

@@ -1,8 +1,9 @@
-"""Whole batches made where the network is: pictures from a GPU's memory, targets from a table.
+"""Whole batches of photographs from their small copies, with what they are from a table.
 
-fastai looks every target up again in every epoch, and puts a batch together out of single pictures.
-Both take the processor longer than a small network's step. A target is looked up once here, where
-looking it up draws nothing; what a batch is made of stays the same, bit for bit.
+fastai looks every target up again in every epoch, and puts a batch together out of single pictures,
+each a dozen of Python's calls. Here a target is looked up once, where looking it up draws nothing,
+and the pictures of a batch are cut in one go: in the host's memory, in whatever process loads them,
+or where the network is. What a batch is made of stays the same, bit for bit.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fastmagic.speed.pictures import Pictures
 from fastmagic.speed.resident import Resident, Share
 
 METHODS = ("create_batches", "create_batch", "create_item", "do_item", "do_batch", "retain")
@@ -22,20 +24,29 @@ LARGEST = 256
 
 
 class Batches:
-    """Makes a loader's batches on a device.
+    """Makes a loader's batches.
 
     Parameters
     ----------
-    held
-        The pictures.
+    pictures
+        The small copies.
     files
         The file of each number.
     targets
         What the pictures are, each `[pictures, ...]`.
+    resident
+        The same copies in a GPU's memory; None where they are not there.
     """
 
-    def __init__(self, held: Resident, files: Sequence[Path], targets: Sequence[Any]) -> None:
-        self.held, self._files, self._targets = held, files, targets
+    def __init__(
+        self,
+        pictures: Pictures,
+        files: Sequence[Path],
+        targets: Sequence[Any],
+        resident: Resident | None = None,
+    ) -> None:
+        self._pictures, self._files, self._targets = pictures, files, targets
+        self.resident = resident
 
     def make(
         self, numbers: Sequence[int], shares: Sequence[Share], resample: Any
@@ -47,7 +58,7 @@ class Batches:
         numbers
             Which pictures.
         shares, resample
-            How to cut them, as `Resident.cut`.
+            How to cut them, as `Pictures.batch`.
 
         Returns
         -------
@@ -57,9 +68,18 @@ class Batches:
         import torch
         from fastai.torch_core import TensorImage
 
-        pictures = self.held.cut([self._files[one] for one in numbers], shares, resample)
+        source = self._pictures if self.resident is None else self.resident
+        pictures = source.batch([self._files[one] for one in numbers], shares, resample)
         which = torch.tensor(numbers)
         return (TensorImage(pictures), *(ones[which] for ones in self._targets))
+
+    def release(self) -> bool:
+        """Take the pictures out of the GPU's memory; say whether they were there."""
+        if self.resident is None:
+            return False
+        self.resident.release()
+        self.resident = None
+        return True
 
 
 def made_plainly(loader: Any, plain: type) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -135,20 +136,48 @@ class Pictures:
         torch.Tensor
             Bytes, `[3, height, width]`.
         """
-        import numpy as np
         import torch
+
+        return torch.from_numpy(self._square(file, shares(), resample).copy()).permute(2, 0, 1)
+
+    def batch(
+        self, files: Sequence[Path], shares: Sequence[tuple[float, float]], resample: Any
+    ) -> Any:
+        """Cut a batch out of pictures' copies, each as `cut` does.
+
+        Parameters
+        ----------
+        files
+            The pictures.
+        shares
+            Where to cut each, across and down, 0 to 1.
+        resample
+            As in `cut`.
+
+        Returns
+        -------
+        torch.Tensor
+            Bytes, `[pictures, 3, height, width]`; in memory the channels are last.
+        """
+        width, height = self.size
+        whole = shared_bytes((len(files), height, width, 3))
+        rows = whole.numpy()
+        for place, (file, share) in enumerate(zip(files, shares, strict=True)):
+            rows[place] = self._square(file, share, resample)
+        return whole.permute(0, 3, 1, 2)
+
+    def _square(self, file: Path, share: tuple[float, float], resample: Any) -> Any:
+        """Give what `Resize` cuts out, bytes `[height, width, 3]`; they may be the copy's own."""
+        import numpy as np
         from PIL import Image
 
         pixels = self.pixels(file)
         height, width = pixels.shape[:2]
-        left, top, across, down = rectangle((width, height), self.size, shares())
+        left, top, across, down = rectangle((width, height), self.size, share)
         square = pixels[top : top + down, left : left + across]
         if (across, down) == self.size:
-            square = square.copy()
-        else:
-            enlarged = Image.fromarray(np.ascontiguousarray(square)).resize(self.size, resample)
-            square = np.array(enlarged)
-        return torch.from_numpy(square).permute(2, 0, 1)
+            return square
+        return np.asarray(Image.fromarray(np.ascontiguousarray(square)).resize(self.size, resample))
 
     def kept(self, file: Path) -> Copy | None:
         """Say where a picture's copy lies; None where there is none of what the picture is now."""
@@ -313,6 +342,20 @@ def rectangle(
     scale = min(picture[0] / size[0], picture[1] / size[1])
     across, down = int(scale * size[0]), int(scale * size[1])
     return int(share[0] * (picture[0] - across)), int(share[1] * (picture[1] - down)), across, down
+
+
+def shared_bytes(shape: tuple[int, ...]) -> Any:
+    """Give memory for bytes, such as other processes read where this one loads for them.
+
+    As torch's `default_collate` does it: what lies elsewhere would be copied on its way.
+    """
+    import torch
+    from torch.utils.data import get_worker_info
+
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    storage = torch.UntypedStorage._new_shared(math.prod(shape))
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
 
 
 def folder_of(cache: Path, data: Path, size: tuple[int, int]) -> Path:

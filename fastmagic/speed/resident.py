@@ -90,8 +90,8 @@ class Resident:
         self._pixels = None
         self._held.clear()
 
-    def cut(self, files: Sequence[Path], shares: Sequence[Share], resample: Any) -> Any:
-        """Cut a batch out of the copies, as `Pictures.cut` does one after another.
+    def batch(self, files: Sequence[Path], shares: Sequence[Share], resample: Any) -> Any:
+        """Cut a batch out of the copies, as `Pictures.batch` does.
 
         Parameters
         ----------
@@ -116,9 +116,10 @@ class Resident:
             batch[list(whole)] = squares(self._pixels, list(whole.values()), size)
         if small:
             batch[list(small)] = enlarged(self._pixels, list(small.values()), size)
-        for place in others:
-            one = self._one(files[place], shares[place], resample)
-            batch[place] = one.permute(1, 2, 0).to(self.device)
+        if others:
+            several = [files[place] for place in others], [shares[place] for place in others]
+            read = self._pictures.batch(*several, resample)
+            batch[others] = read.permute(0, 2, 3, 1).to(self.device)
         return batch.permute(0, 3, 1, 2)
 
     def _parted(
@@ -143,10 +144,6 @@ class Resident:
                 others.append(place)
         return whole, small, others
 
-    def _one(self, file: Path, share: Share, resample: Any) -> Any:
-        """Cut one picture in the host's memory."""
-        return self._pictures.cut(file, lambda: share, resample)
-
     def is_right(self, resample: Any) -> bool:
         """Say whether some pictures become the same here as in a loading process, byte for byte."""
         import torch
@@ -154,11 +151,8 @@ class Resident:
         files = list(self._held)
         files = files[:: max(1, len(files) // TRIED)][:TRIED]
         shares = [(number / TRIED, 1 - number / TRIED) for number in range(len(files))]
-        expected = [
-            self._one(file, share, resample) for file, share in zip(files, shares, strict=True)
-        ]
-        found = self.cut(files, shares, resample).cpu()
-        return all(map(torch.equal, found, expected))
+        found = self.batch(files, shares, resample).cpu()
+        return torch.equal(found, self._pictures.batch(files, shares, resample))
 
 
 def squares(pixels: Any, rectangles: Sequence[Rectangle], size: tuple[int, int]) -> Any:
@@ -203,3 +197,8 @@ def fits(device: Any, size: int) -> bool:
         return False
     free, whole = torch.cuda.mem_get_info(device)
     return size <= min(SHARE_OF_CARD * whole, SHARE_OF_FREE * free)
+
+
+def never(device: Any, size: int) -> bool:  # noqa: ARG001
+    """Say that pictures stay where they are."""
+    return False

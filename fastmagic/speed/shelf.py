@@ -114,7 +114,7 @@ class Shelf:
                 self._copies(root, (size, size)).make(files, self._threads, enough=enough)
 
     def batches_for(self, loader: Any, pictures: Pictures, plain: type) -> Batches | None:
-        """Give what makes a loader's batches on its device, where its pictures fit there.
+        """Give what makes a loader's batches, on its device where its pictures fit there.
 
         Parameters
         ----------
@@ -128,34 +128,35 @@ class Shelf:
         Returns
         -------
         Batches or None
-            None where processes load its pictures: where there is no room, where a picture has no
-            copy, and where the loader makes its batches in a way of its own.
+            None where the loader makes its batches in a way of its own, or has targets that draw.
         """
-        dataset, device = loader.dataset, getattr(loader, "device", None)
-        if device is None or not made_plainly(loader, plain):
+        dataset = loader.dataset
+        if not made_plainly(loader, plain):
             return None
         for known, copies, batches in self._batches:
             if known is dataset and copies is pictures:
-                return batches if batches is not None and batches.held.bytes else None
-        batches = self._brought(dataset, pictures, device)
+                return batches
+        files, targets = list(dataset.items), targets_of(dataset)
+        batches = None
+        if targets is not None:
+            resident = self._brought(files, pictures, getattr(loader, "device", None))
+            batches = Batches(pictures, files, targets, resident)
         self._batches.append((dataset, pictures, batches))
         return batches
 
-    def _brought(self, dataset: Any, pictures: Pictures, device: Any) -> Batches | None:
-        """Bring pictures to a device, and try there whether they become what they should."""
-        files = list(dataset.items)
+    def _brought(self, files: Sequence[Path], pictures: Pictures, device: Any) -> Resident | None:
+        """Bring pictures to a device, and try there whether they become what they should.
+
+        None where there is no room, and where a picture has no copy.
+        """
         copies = [pictures.kept(file) for file in files]
-        if None in copies or not self._fits(
-            device, sum(one.end - one.offset for one in copies if one)
-        ):
-            return None
-        targets = targets_of(dataset)
-        if targets is None:
+        size = sum(one.end - one.offset for one in copies if one is not None)
+        if device is None or None in copies or not self._fits(device, size):
             return None
         try:
-            held = Resident(pictures, files, device)
-            if held.is_right(BILINEAR):
-                return Batches(held, files, targets)
+            resident = Resident(pictures, files, device)
+            if resident.is_right(BILINEAR):
+                return resident
             trouble = "it cuts them differently"
         except RuntimeError as error:  # CUDA's, such as memory that is full after all
             trouble = first_line(error)
@@ -164,11 +165,8 @@ class Shelf:
 
     def release(self) -> bool:
         """Take all pictures out of their devices' memory; say whether there were any."""
-        held = [batches.held for _, _, batches in self._batches if batches is not None]
-        there = [one for one in held if one.bytes]
-        for one in there:
-            one.release()
-        return bool(there)
+        made = [batches for *_, batches in self._batches if batches is not None]
+        return sum(one.release() for one in made) > 0
 
     def serves(self, loader: Any) -> bool:
         """Say whether a loader's pictures can be read from small copies; none is made."""

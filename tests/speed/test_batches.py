@@ -1,4 +1,4 @@
-"""Batches made on the device: the training that loading processes feed, bit for bit."""
+"""Batches made in one go, on the device too: the training that fastai's feed, bit for bit."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from fastmagic.guard import attach, state
 from fastmagic.guard.session import Session
 from fastmagic.progress import View
 from fastmagic.speed.batches import made_plainly, targets_of
+from fastmagic.speed.resident import never
 from fastmagic.speed.shelf import Shelf
 
 pytestmark = pytest.mark.train
@@ -55,42 +56,47 @@ class Notes(View):
         self.notes.append(text)
 
 
+HOWS = ("one by one", "host", "device")
+"""Pictures put together as fastai does; cut in one go where they are loaded, or where they lie."""
+
+
 @contextlib.contextmanager
-def watched(tmp_path, *, there, fits=lambda device, size: True):
-    """Attach the guard, with small copies, and with batches made on the device or loaded."""
+def watched(tmp_path, how="device"):
+    """Attach the guard, with small copies and batches that are made in some way."""
     view = Notes()
     session = Session(7, view, tmp_path / "states")
+    fits = {"host": never, "device": lambda device, size: True}.get(how, never)
     shelf = Shelf(tmp_path / "cache", 1e9, 1, fits=fits, note=view.note)
     session.pictures_for = shelf.pictures_for
-    if there:
+    if how != "one by one":
         session.batches_for, session.release = shelf.batches_for, shelf.release
     with attach.attached(session):
         yield session, shelf
 
 
-def trained(tmp_path, folder, *, there, workers=0):
-    with watched(tmp_path, there=there) as (_, shelf):
+def trained(tmp_path, folder, how, workers=0):
+    with watched(tmp_path, how) as (_, shelf):
         learn = make_learner(make_loaders(folder, workers))
         learn.fit(2, 1e-2)
         preds = learn.tta(n=2)[0]
-        made = [batches for *_, batches in shelf._batches if batches is not None]
+        made = [batches.resident for *_, batches in shelf._batches]
     return state.weights_sha256(learn.model.state_dict()), preds, made
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_training_is_the_same_and_so_is_what_it_predicts(small_folder, tmp_path, workers):
-    weights, preds, made = trained(tmp_path / "a", small_folder, there=False, workers=workers)
-    assert not made
-    again, preds_again, made = trained(tmp_path / "b", small_folder, there=True, workers=workers)
-    assert len(made) == 2  # to train with, and to validate with
-    assert again == weights
-    assert torch.equal(preds_again, preds)
+    found = {how: trained(tmp_path / how, small_folder, how, workers) for how in HOWS}
+    assert len({weights for weights, *_ in found.values()}) == 1
+    assert all(torch.equal(found["host"][1], preds) for _, preds, _ in found.values())
+    assert found["one by one"][2] == []
+    assert found["host"][2] == [None, None]  # to train with, and to validate with
+    assert None not in found["device"][2]
 
 
 def test_a_pass_that_is_entered_in_the_middle_goes_on_with_the_same_batches(small_folder, tmp_path):
     from fastmagic.guard import loaders
 
-    with watched(tmp_path, there=True) as (session, _):
+    with watched(tmp_path) as (session, _):
         dls = make_loaders(small_folder)
         learn = make_learner(dls)
         learn.watch.place(dls.train, session.seed, "fit", 1, 0)
@@ -102,7 +108,7 @@ def test_a_pass_that_is_entered_in_the_middle_goes_on_with_the_same_batches(smal
 
 
 def test_no_process_is_started(small_folder, tmp_path):
-    with watched(tmp_path, there=True):
+    with watched(tmp_path):
         dls = make_loaders(small_folder, workers=2)
         dls.train.fake_l.num_workers = 10**6  # would be refused
         make_learner(dls).fit(1, 1e-2)
@@ -111,18 +117,18 @@ def test_no_process_is_started(small_folder, tmp_path):
 def test_released_the_pictures_are_loaded_and_the_training_is_the_same(small_folder, tmp_path):
     from fastai.callback.core import Callback
 
-    weights, *_ = trained(tmp_path / "a", small_folder, there=False)
+    weights, *_ = trained(tmp_path / "a", small_folder, "one by one")
 
     class Release(Callback):
         def after_batch(self):
             if self.training and self.iter == 0 and self.epoch == 0:
                 assert session.splits.halve("k", 4, 1, 0.1, norms=False) == 1
 
-    with watched(tmp_path / "b", there=True) as (session, shelf):
+    with watched(tmp_path / "b") as (session, shelf):
         learn = make_learner(make_loaders(small_folder))
         learn.fit(2, 1e-2, cbs=Release())
-        assert shelf._batches[0][2].held.bytes == 0
-        assert learn.dls.train._batches is None  # the second epoch was loaded
+        assert shelf._batches[0][2].resident is None
+        assert learn.dls.train._batches is shelf._batches[0][2]
     assert state.weights_sha256(learn.model.state_dict()) == weights
     assert [str(one.what) for one in session.incidents] == [
         "memory ran out beside the pictures that lay in it"
@@ -130,14 +136,8 @@ def test_released_the_pictures_are_loaded_and_the_training_is_the_same(small_fol
     assert session.splits.most == {}
 
 
-def test_where_there_is_no_room_they_are_loaded(small_folder, tmp_path):
-    with watched(tmp_path, there=True, fits=lambda device, size: False) as (_, shelf):
-        make_learner(make_loaders(small_folder)).fit(1)
-        assert [batches for *_, batches in shelf._batches] == [None, None]
-
-
 def test_a_device_that_fails_is_told_of_and_done_without(small_folder, tmp_path):
-    with watched(tmp_path, there=True) as (session, shelf):
+    with watched(tmp_path) as (session, shelf):
         dls = make_loaders(small_folder)
         pictures = shelf.pictures_for(dls.train)
         broken = SimpleNamespace(
@@ -147,7 +147,7 @@ def test_a_device_that_fails_is_told_of_and_done_without(small_folder, tmp_path)
             indexed=True,
             before_batch=dls.train.before_batch,
         )
-        assert shelf.batches_for(broken, pictures, TfmdDL) is None
+        assert shelf.batches_for(broken, pictures, TfmdDL).resident is None
     [said] = session.view.notes
     assert said.startswith("The pictures are not kept in the GPU's memory (")
 
@@ -210,7 +210,7 @@ def test_the_next_batch_is_made_before_the_loss_of_this_one_is_asked_for(small_f
         def after_batch(self):
             order.append(("asked", self.training, self.iter))
 
-    with watched(tmp_path, there=True) as (session, _):
+    with watched(tmp_path) as (session, _):
         dls = make_loaders(small_folder)
         learn = make_learner(dls)
         for loader in dls.loaders:

@@ -317,39 +317,3 @@ def test_channels_lie_last_on_cards_whose_tensor_cores_compute_them(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: card)
     learn = types.SimpleNamespace(**({"mixed_precision": None} if half else {}))
     assert layout.pays(learn, torch.device("cuda")) is pays
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_batch_for_a_gpu_is_the_same_put_together_as_its_bytes_lie(
-    small_folder, tmp_path, workers
-):
-    import torch
-    from fastai.vision.all import ImageDataLoaders, Resize
-
-    from fastmagic.guard.loaders import Loaders
-
-    def batches(device):
-        dls = ImageDataLoaders.from_folder(
-            small_folder, valid="valid", item_tfms=Resize(32), bs=4, num_workers=workers
-        )
-        loader = dls.train
-        shelf = Shelf(tmp_path, 1e9, 2, lambda *_: None)
-        Loaders(lambda: None, shelf.pictures_for).place(loader, 7, "here")
-        loader.device = torch.device(device)
-        loader.before_iter()
-        loader.randomize()
-        loader._DataLoader__idxs = loader.get_idxs()
-        from torch.utils.data.dataloader import (
-            _MultiProcessingDataLoaderIter,
-            _SingleProcessDataLoaderIter,
-        )
-
-        kind = _MultiProcessingDataLoaderIter if workers else _SingleProcessDataLoaderIter
-        return [loader.after_batch.fs[0](batch) for batch in kind(loader.fake_l)]
-
-    for ours, fastais in zip(batches("cuda"), batches("cpu"), strict=True):
-        assert type(ours[0]) is type(fastais[0])
-        assert ours[0].is_contiguous()
-        assert torch.equal(ours[0], fastais[0])
-        assert torch.equal(ours[1], fastais[1])
-        assert type(ours[1]) is type(fastais[1])

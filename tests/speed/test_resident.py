@@ -46,29 +46,39 @@ def shares_of(files):
     return [(draws.random(), draws.random()) for _ in files]
 
 
-def one_by_one(pictures, files, shares, resample=BILINEAR):
+def singly(pictures, files, shares, resample=BILINEAR):
     return torch.stack(
         [pictures.cut(f, lambda at=at: at, resample) for f, at in zip(files, shares, strict=True)]
     )
 
 
 @pytest.mark.parametrize("resample", [BILINEAR, BICUBIC])
-def test_a_batch_is_what_its_pictures_are_one_by_one(pictures, files, resample):
+def test_in_the_hosts_memory_a_batch_is_what_its_pictures_are_one_by_one(pictures, files, resample):
+    shares = shares_of(files)
+    found = pictures.batch(files, shares, resample)
+    assert found.permute(0, 2, 3, 1).is_contiguous()
+    assert torch.equal(found, singly(pictures, files, shares, resample))
+    none = Pictures(None, SIZE)
+    assert torch.equal(found, none.batch(files, shares, resample))
+
+
+@pytest.mark.parametrize("resample", [BILINEAR, BICUBIC])
+def test_a_batch_is_what_its_pictures_are_singly(pictures, files, resample):
     several = [*files, *reversed(files)]
     shares = shares_of(several)
 
-    found = Resident(pictures, files, "cpu").cut(several, shares, resample)
+    found = Resident(pictures, files, "cpu").batch(several, shares, resample)
 
     assert found.shape == (10, 3, 40, 48)
     assert found.permute(0, 2, 3, 1).is_contiguous()
-    assert torch.equal(found, one_by_one(pictures, several, shares, resample))
+    assert torch.equal(found, singly(pictures, several, shares, resample))
 
 
 def test_what_is_brought_in_many_goes_is_the_same(pictures, files, monkeypatch):
     monkeypatch.setattr(resident, "AT_ONCE", 4000)
     shares = shares_of(files)
-    found = Resident(pictures, files, "cpu").cut(files, shares, BILINEAR)
-    assert torch.equal(found, one_by_one(pictures, files, shares))
+    found = Resident(pictures, files, "cpu").batch(files, shares, BILINEAR)
+    assert torch.equal(found, singly(pictures, files, shares))
 
 
 def test_a_picture_that_has_changed_or_is_not_there_is_read_again(pictures, files):
@@ -76,10 +86,10 @@ def test_a_picture_that_has_changed_or_is_not_there_is_read_again(pictures, file
     Image.new("RGB", (60, 60), "red").save(files[0])
     shares = shares_of(files)
 
-    found = held.cut(files, shares, BILINEAR)
+    found = held.batch(files, shares, BILINEAR)
 
     assert found[0, 0].min() == 255 and found[0, 1].max() == 0
-    assert torch.equal(found, one_by_one(pictures, files, shares))
+    assert torch.equal(found, singly(pictures, files, shares))
 
 
 def test_released_it_takes_nothing_and_cuts_on(pictures, files):
@@ -88,7 +98,7 @@ def test_released_it_takes_nothing_and_cuts_on(pictures, files):
     held.release()
     assert held.bytes == 0
     shares = shares_of(files)
-    assert torch.equal(held.cut(files, shares, BILINEAR), one_by_one(pictures, files, shares))
+    assert torch.equal(held.batch(files, shares, BILINEAR), singly(pictures, files, shares))
 
 
 def test_it_says_whether_it_is_right(pictures, files):
@@ -113,5 +123,5 @@ def test_the_same_on_a_gpu(pictures, files):
     held = Resident(pictures, files, "cuda")
     shares = shares_of(files)
     assert held.is_right(BILINEAR)
-    found = held.cut(files, shares, BILINEAR).cpu()
-    assert torch.equal(found, one_by_one(pictures, files, shares))
+    found = held.batch(files, shares, BILINEAR).cpu()
+    assert torch.equal(found, singly(pictures, files, shares))
