@@ -24,7 +24,6 @@ from fastcore.basics import noop
 from fastcore.foundation import L
 
 from fastmagic.guard import finds, going_on, loaders, mending, snapshot, state
-from fastmagic.guard.ahead import Coming
 from fastmagic.guard.anatomy import Anatomy, device_of
 from fastmagic.guard.loaders import Loaders
 from fastmagic.guard.session import Session
@@ -71,7 +70,9 @@ class Protected:
         stage = Stage(len(session.stages) + 1, int(n_epoch), _layers(self))
         session.stages.append(stage)
         saved = going_on.put_back(self, stage, session, kwargs)
-        if not stage.ended:
+        if stage.ended:
+            self.watch.passed()
+        else:
             self.watch.begin(stage, saved)
             kwargs["reset_opt"] = going_on.renews(saved, kwargs)
             if not session.team.alone:
@@ -121,7 +122,7 @@ class Protected:
             step = watch.steps = watch.first_step()
             session.enter_at(step)
             watch.anatomy = Anatomy(self.model)  # type: ignore[attr-defined]
-            coming = watch.coming = Coming(loaders.batches(self.dl, step))
+            coming = loaders.batches(self.dl, step)
             while True:
                 try:
                     batch = next(coming, DONE)
@@ -137,10 +138,9 @@ class Protected:
                     mending.mended(session, self.dl, watch.steps, error)
                 step = watch.steps
                 watch.place_again(self.dl)
-                coming = watch.coming = Coming(loaders.batches(self.dl, step))
+                coming = loaders.batches(self.dl, step)
         finally:
             session.left_pass()
-            watch.coming = None
             watch.anatomy, watch.zeroed = None, together.Zeroed()
         watch.waited()
 
@@ -155,7 +155,7 @@ class Protected:
         between a batch's end and the next one's beginning is the loader's: reading pictures,
         starting and stopping its worker processes, the copy to the device, and the batch
         transforms as far as they are queued before the batch. What the person's own callbacks do
-        counts as work, and so does a batch that is made while the device is at the one before.
+        counts as work.
         """
         watch = self.watch
         watch.waited()
@@ -186,8 +186,6 @@ class Protected:
             self("after_loss")
             if self.training and len(self.yb):  # type: ignore[attr-defined]
                 self._do_grad_opt()
-            if watch.coming is not None and loaders.made_here(loader):
-                watch.coming.make_next()
         finally:
             self.watch.step = None  # it holds the batch's graph
 
@@ -293,6 +291,7 @@ class Attached:
         members = {
             "session": session,
             "place": self._loaders.place,
+            "meet": self._loaders.meet,
             "lending": self._loaders.lending,
             "protect": self._protect,
         }

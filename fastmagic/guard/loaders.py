@@ -166,6 +166,7 @@ class Positioned:
     def _without_processes(self) -> Iterator[Any]:
         """Give batches as fastai's `__iter__` does (2.8, `data/load.py`), made here."""
         loader: Any = self
+        draw_as_torch_does()
         loader.randomize()
         loader.before_iter()
         loader._DataLoader__idxs = self.get_idxs()
@@ -274,6 +275,13 @@ def transform_on_host(loader: Any) -> bool:
         return False
     loader._on_host = True
     return True
+
+
+def draw_as_torch_does() -> None:
+    """Draw once from torch's generator, as its loader does for its processes, wanted or not."""
+    import torch
+
+    torch.empty((), dtype=torch.int64).random_()
 
 
 def made_here(loader: Any) -> bool:
@@ -385,6 +393,12 @@ class Loaders:
         positions.set_position(seed, "order", *position)  # a weighted loader draws by numpy
         self._tells_of_batches(loader)
 
+    def meet(self, loader: Any) -> None:
+        """Let a loader vary its pictures as one that was placed does, where a fit is skipped."""
+        if hasattr(loader, "do_item"):
+            self._take_over(loader)
+            self._tells_of_batches(loader)
+
     def _read_from(self, loader: Any, pictures: Any) -> None:
         loader._pictures = pictures
         plain = type(loader).__mro__[2]
@@ -396,7 +410,7 @@ class Loaders:
         if steps is not None and self._step not in list(steps):
             pipeline.fs = L([self._step, *steps])  # type: ignore[union-attr]
             self._pipelines.append(pipeline)
-            self._undo += filter(None, map(augment.by_host, steps))
+        self._undo += filter(None, map(augment.by_host, steps or ()))  # later ones too
 
     def _take_over(self, loader: Any) -> None:
         if not isinstance(loader, Positioned):

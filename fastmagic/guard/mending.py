@@ -35,6 +35,8 @@ def mended(session: Session, loader: Any, step: int, error: BaseException) -> No
     if not memory.is_out_of_memory(error):
         raise error
     memory.let_go(error)
+    if session.made_room():
+        return
     where = (*session.at, step)
     if session.tried_again_at != where:
         session.tried_again_at = where

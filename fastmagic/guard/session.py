@@ -79,7 +79,7 @@ class Session:
         self.pressure = Pressure()
         self.life = Life(states)
         self._remembered_in = remembered_in
-        self.splits = Splits(self._split, self._known_splits(), self._made_room)
+        self.splits = Splits(self._split, self._known_splits(), self.made_room)
         self.keep_norms = False  # the body's batch norms, also where it is unfrozen
         self.precomputes = True  # whether `learn.precomputed()` does, or leaves all as it is
         self.channels_last = False  # whether networks lie in memory so while the cell runs
@@ -247,7 +247,8 @@ class Session:
         )
 
     def memory_in_optimizer(self) -> None:
-        """Record that memory ran out while the weights were updated."""
+        """Record that memory ran out while the weights were updated, and make room."""
+        self.made_room()
         self._once(
             "memory ran out while the weights were updated",
             "the parameter was put back and updated again with the cache emptied",
@@ -277,8 +278,14 @@ class Session:
         if self._remembered_in is not None and not self.team.rank:
             remembered.add(self._remembered_in, key, part)
 
-    def _made_room(self) -> bool:
-        """Take the pictures out of the device's memory before a batch is done in parts."""
+    def made_room(self) -> bool:
+        """Take the pictures out of the device's memory, before anything else is done for room.
+
+        Returns
+        -------
+        bool
+            Whether any were there.
+        """
         if not self.release():
             return False
         self.incident(

@@ -223,6 +223,7 @@ class Step:
                 torch.autograd.backward(outs, grads)
                 return
             del outs
+            kept.put_back()  # some layers had theirs already
             parts = self._more(1, tried)
         else:
             parts = self.splits.parts(self.key, self.pictures)

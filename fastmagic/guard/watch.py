@@ -12,7 +12,6 @@ from fastai.callback.progress import ShowGraphCallback
 from fastcore.basics import noop
 
 from fastmagic.guard import state
-from fastmagic.guard.ahead import Coming
 from fastmagic.guard.anatomy import Anatomy, device_of
 from fastmagic.guard.files import GENERATIONS
 from fastmagic.guard.seen import REMEMBERED, Told
@@ -28,6 +27,7 @@ class Watch(FastaiCallback):
     order = 60  # after fastai's Recorder (50), whose figures it reads
     session: Session
     place: Callable[..., None]  # lets a loader draw from a position on
+    meet: Callable[[Any], None]  # lets one vary its pictures as if it had been placed
     lending: Callable[[Any], Any]  # a block in which what is made of loaders reads small copies
     protect: Callable[[Any], None]  # makes a learner's class one of ours
     stage: Stage | None = None  # the one being fitted; None in lr_find, validate and predictions
@@ -36,7 +36,6 @@ class Watch(FastaiCallback):
     step: Any = None  # the batch that is on its way
     anatomy: Anatomy | None = None  # of the network, while a pass runs
     zeroed = Zeroed()  # the gradients that are known to be zero
-    coming: Coming | None = None  # the batches of the pass that runs
     steps = 0  # of this pass that are whole
     _told = Told("", None)  # by the last validation
 
@@ -72,6 +71,11 @@ class Watch(FastaiCallback):
         """Begin to watch a fit."""
         self.stage, self.saved, self.torn, self._trained = stage, saved, False, 0
         self._saved_at = time.monotonic()
+
+    def passed(self) -> None:
+        """A fit is skipped: an earlier process has done it."""
+        for loader in self.dls.loaders:
+            type(self).meet(loader)
 
     def end(self) -> None:
         """The fit is over, or has ended in an error."""

@@ -8,16 +8,24 @@ or where the network is. What a batch is made of stays the same, bit for bit.
 
 from __future__ import annotations
 
-import random
+import inspect
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from fastai.data import transforms
+from fastai.torch_basics import Transform
+from fastcore.basics import using_attr
 
 from fastmagic.speed.pictures import Pictures
 from fastmagic.speed.resident import Resident, Share
 
 METHODS = ("create_batches", "create_batch", "create_item", "do_item", "do_batch", "retain")
 """Of fastai's loader: what makes a batch. A loader that has one of its own makes its own."""
+
+USING_ATTR = using_attr(str, "").func
+"""What `using_attr` makes a `partial` of."""
 
 LARGEST = 256
 """Numbers in a target; larger ones, such as masks, are read when they are needed."""
@@ -102,7 +110,9 @@ def made_plainly(loader: Any, plain: type) -> bool:
 
 
 def targets_of(dataset: Any) -> list[Any] | None:
-    """Look up what all pictures of a data set are.
+    """Look up what all pictures of a data set are, where fastai's own functions alone say it.
+
+    A person's own function may say something else tomorrow.
 
     Parameters
     ----------
@@ -113,20 +123,43 @@ def targets_of(dataset: Any) -> list[Any] | None:
     -------
     list of torch.Tensor or None
         A tensor of each kind of target, `[pictures, ...]`, in fastai's own class; None where
-        targets are large, differ in shape or draw, or cannot be had.
+        another function has a word in it, targets are large or differ in shape, or cannot be had.
     """
     found = []
     for targets in dataset.tls[1:]:
-        before = _generators()
+        if not all(map(_is_fastais, targets.tfms.fs)):
+            return None
         try:
-            values = [targets[number] for number in range(len(dataset.items))]
+            table = _table([targets[number] for number in range(len(dataset.items))])
         except Exception:  # it is told where it is trained on
             return None
-        table = _table(values) if _generators() == before else None
         if table is None:
             return None
         found.append(table)
     return found
+
+
+def _is_fastais(step: Any) -> bool:
+    """Say whether a step that makes a label out of a file's path is fastai's own, and plain."""
+    if type(step) is not Transform:
+        return type(step).__module__ == transforms.__name__
+    functions = [one.implementation for one in step.encodes.methods]
+    return all(_is_plain(_inner(one)) for one in functions)
+
+
+def _is_plain(function: Any) -> bool:
+    if isinstance(function, partial):  # `using_attr`
+        own = function.func is USING_ATTR and not function.keywords
+        inner, *rest = function.args or (None,)
+        return own and _is_plain(inner) and all(isinstance(one, str) for one in rest)
+    return function is transforms.parent_label or type(function) is transforms.RegexLabeller
+
+
+def _inner(function: Any) -> Any:
+    """Give what fasttransform has wrapped into a function, for it to have a name."""
+    if not getattr(function, "__qualname__", "").startswith(f"{Transform.__name__}.__init__."):
+        return function
+    return inspect.getclosurevars(function).nonlocals.get("f")
 
 
 def _table(values: list[Any]) -> Any:
@@ -140,13 +173,3 @@ def _table(values: list[Any]) -> Any:
         return None
     whole = torch.stack([one.as_subclass(torch.Tensor) for one in values])
     return whole.as_subclass(type(first))
-
-
-def _generators() -> tuple[Any, ...]:
-    """Give where the host's generators are."""
-    import numpy
-    import torch
-
-    of_numpy: Any = numpy.random.get_state()
-    of_torch = torch.get_rng_state().tolist()
-    return random.getstate(), of_numpy[1].tolist(), of_numpy[2:], of_torch

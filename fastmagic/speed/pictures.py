@@ -184,6 +184,16 @@ class Pictures:
         known = self._known.get(str(file))
         return known if known is not None and _is_of(known, file) else None
 
+    def size_of(self, files: Iterable[Path]) -> int | None:
+        """Give the bytes of some pictures' copies; None where one has none."""
+        size = 0
+        for file in files:
+            known = self._known.get(str(file))
+            if known is None:
+                return None
+            size += known.end - known.offset
+        return size
+
     def pixels(self, file: Path) -> Any:
         """Give the bytes of a copy, `[height, width, 3]`, kept or made now."""
         import numpy as np

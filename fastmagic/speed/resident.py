@@ -87,8 +87,12 @@ class Resident:
 
     def release(self) -> None:
         """Give the memory back; pictures are cut in the host's memory from now on."""
+        import torch
+
         self._pixels = None
         self._held.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def batch(self, files: Sequence[Path], shares: Sequence[Share], resample: Any) -> Any:
         """Cut a batch out of the copies, as `Pictures.batch` does.
@@ -148,11 +152,18 @@ class Resident:
         """Say whether some pictures become the same here as in a loading process, byte for byte."""
         import torch
 
-        files = list(self._held)
-        files = files[:: max(1, len(files) // TRIED)][:TRIED]
-        shares = [(number / TRIED, 1 - number / TRIED) for number in range(len(files))]
+        width, height = self._pictures.size
+        held = self._held.items()
+        small = [file for file, (one, _) in held if one.width < width or one.height < height]
+        files = [*_some(small), *_some(list(self._held))]
+        shares = [(number / len(files), 1 - number / len(files)) for number in range(len(files))]
         found = self.batch(files, shares, resample).cpu()
         return torch.equal(found, self._pictures.batch(files, shares, resample))
+
+
+def _some(files: list[Path]) -> list[Path]:
+    """Give a few of many, from all over."""
+    return files[:: max(1, len(files) // TRIED)][:TRIED]
 
 
 def squares(pixels: Any, rectangles: Sequence[Rectangle], size: tuple[int, int]) -> Any:
@@ -181,7 +192,7 @@ def squares(pixels: Any, rectangles: Sequence[Rectangle], size: tuple[int, int])
     return pixels[firsts[:, None, None] + down * rows[:, None, None] + across]
 
 
-def fits(device: Any, size: int) -> bool:
+def fits(device: Any, size: int, held: int = 0) -> bool:
     """Say whether so many bytes of pictures leave a GPU enough for training.
 
     Parameters
@@ -190,15 +201,18 @@ def fits(device: Any, size: int) -> bool:
         A `torch.device`; of others than CUDA's it is not known how much is free.
     size
         Bytes.
+    held
+        Bytes of other pictures that are there already.
     """
     import torch
 
     if device.type != "cuda":
         return False
     free, whole = torch.cuda.mem_get_info(device)
-    return size <= min(SHARE_OF_CARD * whole, SHARE_OF_FREE * free)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return size + held <= SHARE_OF_CARD * whole and size <= SHARE_OF_FREE * free
 
 
-def never(device: Any, size: int) -> bool:  # noqa: ARG001
+def never(device: Any, size: int, held: int = 0) -> bool:  # noqa: ARG001
     """Say that pictures stay where they are."""
     return False

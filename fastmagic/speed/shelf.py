@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastmagic.errors import first_line
-from fastmagic.speed.batches import Batches, made_plainly, targets_of
 from fastmagic.speed.pictures import Pictures, folder_of, small_copy
 from fastmagic.speed.resident import BILINEAR, Resident, fits
 
+if TYPE_CHECKING:
+    from fastmagic.speed.batches import Batches
+
 GB = 1e9
+FEW = 2
+"""Batches; fewer are not worth bringing to a GPU, such as a picture that is asked about."""
+
 SHARE_OF_DISK = 0.5
 """Of what is free on the disk, the copies take this at most."""
 
@@ -33,7 +39,8 @@ class Shelf:
     tell
         Called with how many copies are made, and of how many.
     fits
-        Says of a device and a number of bytes whether pictures may be kept there.
+        Says of a device, a number of bytes, and those that are there already, whether pictures may
+        be kept there.
     note
         Called with a sentence where a device cannot keep them after all.
     """
@@ -44,15 +51,20 @@ class Shelf:
         limit: float,
         threads: int,
         tell: Callable[[int, int], None] = lambda made, of: None,  # noqa: ARG005
-        fits: Callable[[Any, int], bool] = fits,
+        fits: Callable[[Any, int, int], bool] = fits,
         note: Callable[[str], None] = lambda words: None,  # noqa: ARG005
     ) -> None:
         self._cache, self._limit, self._threads, self._tell = cache, limit, threads, tell
         self._fits, self._note = fits, note
-        self._batches: list[tuple[Any, Pictures, Batches | None]] = []  # of which data sets
+        self._batches: weakref.WeakKeyDictionary[Any, tuple[Pictures, Batches | None]] = (
+            weakref.WeakKeyDictionary()
+        )  # of which data set
+        self._kept_away: weakref.WeakSet[Any] = weakref.WeakSet()  # data sets, from devices
         self._made: dict[tuple[Any, ...], Pictures] = {}
         self._whole: set[tuple[Any, ...]] = set()
-        self._asked: list[tuple[Any, Path | None]] = []  # where whose photographs lie
+        self._asked: weakref.WeakKeyDictionary[Any, Path | None] = (
+            weakref.WeakKeyDictionary()
+        )  # where whose photographs lie
 
     def pictures_for(self, loader: Any, numbers: Sequence[int] | None = None) -> Pictures | None:
         """Give the copies for a loader, made now where they are missing.
@@ -130,43 +142,52 @@ class Shelf:
         Batches or None
             None where the loader makes its batches in a way of its own, or has targets that draw.
         """
+        from fastmagic.speed.batches import Batches, made_plainly, targets_of
+
         dataset = loader.dataset
         if not made_plainly(loader, plain):
             return None
-        for known, copies, batches in self._batches:
-            if known is dataset and copies is pictures:
-                return batches
-        files, targets = list(dataset.items), targets_of(dataset)
-        batches = None
-        if targets is not None:
-            resident = self._brought(files, pictures, getattr(loader, "device", None))
-            batches = Batches(pictures, files, targets, resident)
-        self._batches.append((dataset, pictures, batches))
+        copies, batches = self._batches.get(dataset, (None, None))
+        if copies is not pictures:
+            targets = targets_of(dataset)
+            files = list(dataset.items)
+            batches = None if targets is None else Batches(pictures, files, targets)
+            self._batches[dataset] = pictures, batches
+        many = loader.n >= FEW * loader.bs and dataset not in self._kept_away
+        if batches is not None and batches.resident is None and many:
+            batches.resident = self._brought(dataset, pictures, getattr(loader, "device", None))
         return batches
 
-    def _brought(self, files: Sequence[Path], pictures: Pictures, device: Any) -> Resident | None:
+    def _brought(self, dataset: Any, pictures: Pictures, device: Any) -> Resident | None:
         """Bring pictures to a device, and try there whether they become what they should.
 
         None where there is no room, and where a picture has no copy.
         """
-        copies = [pictures.kept(file) for file in files]
-        size = sum(one.end - one.offset for one in copies if one is not None)
-        if device is None or None in copies or not self._fits(device, size):
-            return None
+        files = list(dataset.items)
         try:
+            size = None if device is None else pictures.size_of(files)
+            if size is None or not self._fits(device, size, self._held_bytes()):
+                return None
             resident = Resident(pictures, files, device)
             if resident.is_right(BILINEAR):
                 return resident
             trouble = "it cuts them differently"
-        except RuntimeError as error:  # CUDA's, such as memory that is full after all
+        except Exception as error:  # CUDA's, such as memory that is full after all; a file's
             trouble = first_line(error)
+        self._kept_away.add(dataset)
         self._note(f"The pictures are not kept in the GPU's memory ({trouble}); they are loaded.")
         return None
 
+    def _held_bytes(self) -> int:
+        made = [batches for _, batches in self._batches.values() if batches is not None]
+        return sum(one.resident.bytes for one in made if one.resident is not None)
+
     def release(self) -> bool:
-        """Take all pictures out of their devices' memory; say whether there were any."""
-        made = [batches for *_, batches in self._batches if batches is not None]
-        return sum(one.release() for one in made) > 0
+        """Take all pictures out of their devices' memory, for good; say whether there were any."""
+        made = [(dataset, batches) for dataset, (_, batches) in self._batches.items()]
+        held = [dataset for dataset, batches in made if batches is not None and batches.release()]
+        self._kept_away.update(held)
+        return bool(held)
 
     def serves(self, loader: Any) -> bool:
         """Say whether a loader's pictures can be read from small copies; none is made."""
@@ -174,12 +195,13 @@ class Shelf:
 
     def _root_of(self, dataset: Any) -> Path | None:
         """Give the folder of a data set's photographs, looked at once: each pass asks again."""
-        for known, root in self._asked:
-            if known is dataset:
-                return root
-        root = _common_folder(list(dataset.items)) if _are_photographs(dataset) else None
-        self._asked.append((dataset, root))
-        return root
+        try:
+            if dataset not in self._asked:
+                known = _are_photographs(dataset)
+                self._asked[dataset] = _common_folder(list(dataset.items)) if known else None
+        except TypeError:  # what cannot be referred to weakly is none of fastai's
+            return None
+        return self._asked[dataset]
 
 
 def make_room(folder: Path, most: float) -> float:
@@ -262,8 +284,10 @@ def _cut_to(loader: Any) -> tuple[int, int] | None:
 
 def _are_photographs(dataset: Any) -> bool:
     """Say whether a data set's first thing is a photograph as fastai loads it from its file."""
-    from fastai.vision.core import PILImage
+    from fastai.vision.core import PILImage, TensorBBox, TensorPoint
+    from PIL.Image import Image
 
+    cut_too = (Image, TensorPoint, TensorBBox)  # what they are: masks, points, boxes
     lists = getattr(dataset, "tls", None)
     items = getattr(dataset, "items", None)
     if not lists or items is None or not len(items):
@@ -272,6 +296,8 @@ def _are_photographs(dataset: Any) -> bool:
         return False
     try:
         pairs = [(lists[0][i], PILImage.create(items[i])) for i in (0, len(items) - 1)]
+        if any(isinstance(one[0], cut_too) for one in lists[1:]):
+            return False
     except Exception:  # it is told where it is trained on
         return False
     return all(

@@ -127,6 +127,14 @@ def room():
     return tight
 
 
+def test_a_way_back_that_fails_half_done_and_then_fits_counts_nothing_twice(tmp_path, room):
+    whole, _, _ = train(tmp_path / "whole", room)
+    room.most, room.only = 8, "backward"  # the layers behind have their gradients by then
+    parted, session, _ = train(tmp_path / "parted", room)
+    assert apart(whole, parted) < 1e-5
+    assert "8 pictures at a time" in session.incidents[0].done
+
+
 @pytest.mark.parametrize("kind", list(errors()))
 @pytest.mark.parametrize("where", ["forward", "backward"])
 def test_every_kind_of_error_is_answered_with_parts(tmp_path, room, kind, where):

@@ -52,6 +52,10 @@ def test_a_value_out_of_range_is_refused_with_an_example(name, value):
     assert "such as" in str(caught.value) or "0" in caught.value.next_step
 
 
+def test_a_body_of_ones_own_may_train_on_one_picture_at_a_time():
+    assert settled({"bs": 1}, own_body=True).bs == 1
+
+
 @pytest.mark.parametrize("name", ["epochs", "lr", "recipe", "progressive"])
 def test_a_recipes_flags_are_refused_for_a_body_of_ones_own(name):
     with pytest.raises(BadInput, match="has a body of its own"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import random
 from types import SimpleNamespace
 
@@ -10,16 +11,18 @@ import pytest
 import torch
 from fastai.data.block import CategoryBlock, DataBlock, RegressionBlock
 from fastai.data.core import TfmdDL
-from fastai.data.transforms import IndexSplitter, parent_label
+from fastai.data.transforms import IndexSplitter, RegexLabeller, parent_label
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
-from fastai.vision.augment import Resize, aug_transforms
-from fastai.vision.data import ImageBlock
+from fastai.vision.augment import Contrast, Resize, aug_transforms
+from fastai.vision.data import ImageBlock, MaskBlock
+from fastcore.basics import using_attr
 from torch import nn
 
 from fastmagic.guard import attach, state
 from fastmagic.guard.session import Session
 from fastmagic.progress import View
+from fastmagic.speed.augment import Drawing
 from fastmagic.speed.batches import made_plainly, targets_of
 from fastmagic.speed.resident import never
 from fastmagic.speed.shelf import Shelf
@@ -65,7 +68,7 @@ def watched(tmp_path, how="device"):
     """Attach the guard, with small copies and batches that are made in some way."""
     view = Notes()
     session = Session(7, view, tmp_path / "states")
-    fits = {"host": never, "device": lambda device, size: True}.get(how, never)
+    fits = (lambda *_: True) if how == "device" else never
     shelf = Shelf(tmp_path / "cache", 1e9, 1, fits=fits, note=view.note)
     session.pictures_for = shelf.pictures_for
     if how != "one by one":
@@ -79,7 +82,7 @@ def trained(tmp_path, folder, how, workers=0):
         learn = make_learner(make_loaders(folder, workers))
         learn.fit(2, 1e-2)
         preds = learn.tta(n=2)[0]
-        made = [batches.resident for *_, batches in shelf._batches]
+        made = [batches.resident for _, batches in shelf._batches.values()]
     return state.weights_sha256(learn.model.state_dict()), preds, made
 
 
@@ -110,7 +113,7 @@ def test_a_pass_that_is_entered_in_the_middle_goes_on_with_the_same_batches(smal
 def test_no_process_is_started(small_folder, tmp_path):
     with watched(tmp_path):
         dls = make_loaders(small_folder, workers=2)
-        dls.train.fake_l.num_workers = 10**6  # would be refused
+        dls.train.fake_l.num_workers = -1  # would be refused
         make_learner(dls).fit(1, 1e-2)
 
 
@@ -124,11 +127,10 @@ def test_released_the_pictures_are_loaded_and_the_training_is_the_same(small_fol
             if self.training and self.iter == 0 and self.epoch == 0:
                 assert session.splits.halve("k", 4, 1, 0.1, norms=False) == 1
 
-    with watched(tmp_path / "b") as (session, shelf):
+    with watched(tmp_path / "b") as (session, _):
         learn = make_learner(make_loaders(small_folder))
         learn.fit(2, 1e-2, cbs=Release())
-        assert shelf._batches[0][2].resident is None
-        assert learn.dls.train._batches is shelf._batches[0][2]
+        assert learn.dls.train._batches.resident is None  # nor was it brought again
     assert state.weights_sha256(learn.model.state_dict()) == weights
     assert [str(one.what) for one in session.incidents] == [
         "memory ran out beside the pictures that lay in it"
@@ -143,10 +145,12 @@ def test_a_device_that_fails_is_told_of_and_done_without(small_folder, tmp_path)
         broken = SimpleNamespace(
             dataset=dls.train.dataset,
             device="no such device",
+            n=dls.train.n,
             bs=4,
             indexed=True,
             before_batch=dls.train.before_batch,
         )
+        assert shelf.batches_for(broken, pictures, TfmdDL).resident is None
         assert shelf.batches_for(broken, pictures, TfmdDL).resident is None
     [said] = session.view.notes
     assert said.startswith("The pictures are not kept in the GPU's memory (")
@@ -166,58 +170,123 @@ def test_a_loader_that_makes_its_batches_itself_is_left_to_it(small_folder):
     assert not made_plainly(TfmdDL(dls.train_ds, bs=None), TfmdDL)
 
 
+def test_pictures_that_got_their_copies_later_are_brought_later(small_folder, tmp_path):
+    with watched(tmp_path) as (_, shelf):
+        dls = make_loaders(small_folder)
+        pictures = shelf.pictures_for(dls.train, [0, 1])
+        assert shelf.batches_for(dls.train, pictures, TfmdDL).resident is None
+        pictures = shelf.pictures_for(dls.train)
+        assert shelf.batches_for(dls.train, pictures, TfmdDL).resident.bytes
+
+
+def test_a_few_pictures_are_not_brought_and_what_is_gone_takes_nothing(small_folder, tmp_path):
+    with watched(tmp_path) as (_, shelf):
+        dls = make_loaders(small_folder)
+        some = dls.train.new(dls.train_ds, n=3)
+        pictures = shelf.pictures_for(some, [0, 1, 2])
+        assert shelf.batches_for(some, pictures, TfmdDL).resident is None
+        assert len(shelf._batches) == 1
+        del dls, some
+        gc.collect()
+        assert len(shelf._batches) == 0
+
+
+def test_what_is_held_already_counts(small_folder, tmp_path):
+    asked = []
+
+    def fits(device, size, held):
+        asked.append((size, held))
+        return True
+
+    with watched(tmp_path) as (_, shelf):
+        shelf._fits = fits
+        make_learner(make_loaders(small_folder)).fit(1)
+    assert [held for _, held in asked] == [0, asked[0][0]]
+
+
+def test_a_batch_that_does_not_fit_beside_the_pictures_sends_them_away_first(
+    small_folder, tmp_path
+):
+    weights, *_ = trained(tmp_path / "a", small_folder, "one by one")
+    with watched(tmp_path / "b") as (session, _):
+        dls = make_loaders(small_folder)
+        learn = make_learner(dls)
+        learn.watch.place(dls.train, session.seed, "before")
+        resident = dls.train._batches.resident
+        batch, left = resident.batch, [3]
+
+        def full(*args):
+            left[0] -= 1
+            if left[0] == 0:
+                raise RuntimeError("CUDA out of memory")
+            return batch(*args)
+
+        resident.batch = full
+        learn.fit(2, 1e-2)
+        assert dls.train._batches.resident is None
+    assert state.weights_sha256(learn.model.state_dict()) == weights
+    assert len(session.incidents) == 1
+
+
+def test_masks_are_cut_by_fastai_with_their_pictures(small_folder, tmp_path):
+    files = sorted(small_folder.glob("train/*/*.png"))
+    block = DataBlock(
+        blocks=(ImageBlock, MaskBlock),
+        get_items=lambda _: files,
+        get_y=lambda file: file,
+        splitter=IndexSplitter(range(4)),
+        item_tfms=Resize(20),
+    )
+    with watched(tmp_path) as (session, _):
+        dls = block.dataloaders(small_folder, bs=4, num_workers=0, device="cpu")
+        make_learner(make_loaders(small_folder)).watch.place(dls.train, session.seed, "here")
+        x, y = dls.train.one_batch()
+        assert x.shape[2:] == y.shape[1:] == (20, 20)
+
+
+def test_transforms_that_are_added_between_two_fits_are_drawn_by_the_processor_too(
+    small_folder, tmp_path
+):
+    with watched(tmp_path):
+        learn = make_learner(make_loaders(small_folder))
+        learn.fit(1)
+        added = Contrast()
+        learn.dls.add_tfms([added], "after_batch")
+        learn.fit(1)
+        assert isinstance(vars(added)["before_call"], Drawing)
+    assert not isinstance(vars(added).get("before_call"), Drawing)
+
+
 def datasets(folder, block, label):
     files = sorted(folder.glob("train/*/*.png"))
     return DataBlock((ImageBlock, block), get_y=label, splitter=IndexSplitter([0])).datasets(files)
 
 
-def test_targets_are_a_table_of_what_the_data_set_gives(small_folder):
-    whole = datasets(small_folder, CategoryBlock, parent_label)
+@pytest.mark.parametrize(
+    "label",
+    [
+        parent_label,
+        RegexLabeller(r"/(\w+)/[^/]+$"),
+        using_attr(RegexLabeller(r"^(\w+)\."), "name"),
+    ],
+    ids=["folder", "pattern", "name"],
+)
+def test_targets_by_fastais_own_functions_are_a_table(small_folder, label):
+    whole = datasets(small_folder, CategoryBlock, label)
     [table] = targets_of(whole.train)
     assert type(table) is type(whole.train[0][1])
     assert table.tolist() == [int(whole.train[number][1]) for number in range(len(whole.train))]
 
 
 @pytest.mark.parametrize(
-    "label",
+    ("block", "label"),
     [
-        lambda file: random.random(),
-        lambda file: float(torch.rand(1)),
-        lambda file: [0.0] * (1 + len(file.name) % 2 + int("1" in file.name)),
-        lambda file: [0.0] * 1000,
-        lambda file: 1 / 0,
+        (CategoryBlock, lambda file: file.parent.name),
+        (RegressionBlock, lambda file: random.random()),
+        (CategoryBlock, using_attr(lambda name: name[0], "name")),
+        (MaskBlock, lambda file: file),
     ],
-    ids=["draws", "draws by torch", "of many shapes", "large", "fails"],
+    ids=["a person's function", "draws", "of an attribute", "masks"],
 )
-def test_targets_that_draw_or_differ_or_are_large_are_looked_up_each_time(small_folder, label):
-    block = RegressionBlock
-    try:
-        sets = datasets(small_folder, block, label)
-    except ZeroDivisionError:
-        sets = datasets(small_folder, block, lambda file: 0.0)
-        sets.train.tls[1].tfms.fs[0].encodes = label
-    assert targets_of(sets.train) is None
-
-
-def test_the_next_batch_is_made_before_the_loss_of_this_one_is_asked_for(small_folder, tmp_path):
-    from fastai.callback.core import Callback
-
-    order = []
-
-    class Order(Callback):
-        order = -100  # before fastai's Recorder
-
-        def after_batch(self):
-            order.append(("asked", self.training, self.iter))
-
-    with watched(tmp_path) as (session, _):
-        dls = make_loaders(small_folder)
-        learn = make_learner(dls)
-        for loader in dls.loaders:
-            learn.watch.place(loader, session.seed, "made")
-            make, training = loader._batches.make, loader is dls.train
-            loader._batches.make = lambda *a, m=make, t=training: order.append(("made", t)) or m(*a)
-        learn.fit(1, 1e-2, cbs=Order())
-    for training, loader in zip((True, False), dls.loaders, strict=True):
-        told = [event[0] for event in order if event[1] is training]
-        assert told == ["made", *["made", "asked"] * (len(loader) - 1), "asked"]
+def test_targets_in_which_a_person_has_a_word_are_looked_up_each_time(small_folder, block, label):
+    assert targets_of(datasets(small_folder, block, label).train) is None

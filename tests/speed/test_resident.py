@@ -113,9 +113,14 @@ def test_only_a_gpu_with_enough_room_takes_them(monkeypatch):
     assert not fits(SimpleNamespace(type="mps"), 1)
     gpu = SimpleNamespace(type="cuda")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10 * 2**30, 15 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 3 * 2**30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 3 * 2**30)
     assert fits(gpu, 5 * 2**30) and not fits(gpu, 5 * 2**30 + 1)
+    assert fits(gpu, 2 * 2**30, 3 * 2**30) and not fits(gpu, 2 * 2**30, 3 * 2**30 + 1)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (4 * 2**30, 15 * 2**30))
     assert fits(gpu, 2 * 2**30) and not fits(gpu, 2 * 2**30 + 1)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 2**30)  # the rest is free again
+    assert fits(gpu, 3 * 2**30) and not fits(gpu, 3 * 2**30 + 1)
 
 
 @pytest.mark.gpu

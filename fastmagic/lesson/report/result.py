@@ -230,9 +230,9 @@ class TrainResult(Shown):
         """Say whether the model was trained with files; where that is not known, it was."""
         items = getattr(getattr(self.dls, "valid", None), "items", None)
         try:
-            return items is None or isinstance(next(iter(items)), (str, Path))
-        except (StopIteration, TypeError):
-            return True
+            return items is None or isinstance(items[0], Path)
+        except (LookupError, TypeError):  # a table's rows are not numbered so
+            return False
 
     def _verdict(self) -> str:
         reached = "no accuracy measured"
