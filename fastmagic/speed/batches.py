@@ -38,8 +38,8 @@ class Batches:
     ----------
     pictures
         The small copies.
-    files
-        The file of each number.
+    dataset
+        fastai's `Datasets`, whose first items are the pictures' files.
     targets
         What the pictures are, each `[pictures, ...]`.
     resident
@@ -49,12 +49,22 @@ class Batches:
     def __init__(
         self,
         pictures: Pictures,
-        files: Sequence[Path],
+        dataset: Any,
         targets: Sequence[Any],
         resident: Resident | None = None,
     ) -> None:
-        self._pictures, self._files, self._targets = pictures, files, targets
+        self._pictures, self._targets = pictures, targets
+        self._items = _items(dataset)
         self.resident = resident
+
+    @property
+    def files(self) -> list[Path]:
+        """The file of each number."""
+        return self._items[0]
+
+    def are_of(self, dataset: Any) -> bool:
+        """Say whether they are a data set's as it is now: a person may take items out."""
+        return self._items == _items(dataset)
 
     def make(
         self, numbers: Sequence[int], shares: Sequence[Share], resample: Any
@@ -77,7 +87,7 @@ class Batches:
         from fastai.torch_core import TensorImage
 
         source = self._pictures if self.resident is None else self.resident
-        pictures = source.batch([self._files[one] for one in numbers], shares, resample)
+        pictures = source.batch([self.files[one] for one in numbers], shares, resample)
         which = torch.tensor(numbers)
         return (TensorImage(pictures), *(ones[which] for ones in self._targets))
 
@@ -88,6 +98,10 @@ class Batches:
         self.resident.release()
         self.resident = None
         return True
+
+
+def _items(dataset: Any) -> list[list[Any]]:
+    return [list(one.items) for one in dataset.tls]
 
 
 def made_plainly(loader: Any, plain: type) -> bool:

@@ -148,22 +148,23 @@ class Shelf:
         if not made_plainly(loader, plain):
             return None
         copies, batches = self._batches.get(dataset, (None, None))
-        if copies is not pictures:
+        if copies is not pictures or (batches is not None and not batches.are_of(dataset)):
             targets = targets_of(dataset)
-            files = list(dataset.items)
-            batches = None if targets is None else Batches(pictures, files, targets)
+            batches = None if targets is None else Batches(pictures, dataset, targets)
             self._batches[dataset] = pictures, batches
         many = loader.n >= FEW * loader.bs and dataset not in self._kept_away
         if batches is not None and batches.resident is None and many:
-            batches.resident = self._brought(dataset, pictures, getattr(loader, "device", None))
+            device = getattr(loader, "device", None)
+            batches.resident = self._brought(dataset, batches.files, pictures, device)
         return batches
 
-    def _brought(self, dataset: Any, pictures: Pictures, device: Any) -> Resident | None:
+    def _brought(
+        self, dataset: Any, files: Sequence[Path], pictures: Pictures, device: Any
+    ) -> Resident | None:
         """Bring pictures to a device, and try there whether they become what they should.
 
         None where there is no room, and where a picture has no copy.
         """
-        files = list(dataset.items)
         try:
             size = None if device is None else pictures.size_of(files)
             if size is None or not self._fits(device, size, self._held_bytes()):

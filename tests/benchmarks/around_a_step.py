@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -87,7 +88,8 @@ def loaded(size: int, count: int, device: str, folder: Path) -> dict[str, Callab
     pictures.make(files, threads=2)
     shares = [(0.3, 0.6)] * count
     resident = None if device == "cpu" else Resident(pictures, files, device)
-    batches = Batches(pictures, files, [torch.zeros(count).long()], resident)
+    dataset = SimpleNamespace(tls=[SimpleNamespace(items=files)])
+    batches = Batches(pictures, dataset, [torch.zeros(count).long()], resident)
 
     def singly() -> None:
         cut = [TensorImage(pictures.cut(file, lambda: shares[0], BILINEAR)) for file in files]

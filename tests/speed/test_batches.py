@@ -228,6 +228,21 @@ def test_a_batch_that_does_not_fit_beside_the_pictures_sends_them_away_first(
     assert len(session.incidents) == 1
 
 
+def test_pictures_that_are_taken_out_between_two_fits_are_out(small_folder, tmp_path):
+    def seen(how):
+        with watched(tmp_path / how, how):
+            dls = make_loaders(small_folder)
+            learn = make_learner(dls)
+            learn.fit(1, 1e-2)
+            for items in (one.items for one in dls.train_ds.tls):
+                del items[:2]
+            dls.train.n = len(dls.train_ds)
+            learn.fit(1, 1e-2)
+        return state.weights_sha256(learn.model.state_dict())
+
+    assert len({seen(how) for how in HOWS}) == 1
+
+
 def test_masks_are_cut_by_fastai_with_their_pictures(small_folder, tmp_path):
     files = sorted(small_folder.glob("train/*/*.png"))
     block = DataBlock(
