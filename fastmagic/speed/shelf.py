@@ -288,7 +288,7 @@ def _are_photographs(dataset: Any) -> bool:
     from fastai.vision.core import PILImage, TensorBBox, TensorPoint
     from PIL.Image import Image
 
-    cut_too = (Image, TensorPoint, TensorBBox)  # what they are: masks, points, boxes
+    cut_too = (Image, TensorPoint, TensorBBox)  # targets that are cut with their pictures
     lists = getattr(dataset, "tls", None)
     items = getattr(dataset, "items", None)
     if not lists or items is None or not len(items):

@@ -243,10 +243,11 @@ def test_pictures_that_are_taken_out_between_two_fits_are_out(small_folder, tmp_
     assert len({seen(how) for how in HOWS}) == 1
 
 
-def test_masks_are_cut_by_fastai_with_their_pictures(small_folder, tmp_path):
+@pytest.mark.parametrize("kind", [ImageBlock, MaskBlock])
+def test_targets_that_are_pictures_are_cut_by_fastai_with_their_own(small_folder, tmp_path, kind):
     files = sorted(small_folder.glob("train/*/*.png"))
     block = DataBlock(
-        blocks=(ImageBlock, MaskBlock),
+        blocks=(ImageBlock, kind),
         get_items=lambda _: files,
         get_y=lambda file: file,
         splitter=IndexSplitter(range(4)),
@@ -256,7 +257,7 @@ def test_masks_are_cut_by_fastai_with_their_pictures(small_folder, tmp_path):
         dls = block.dataloaders(small_folder, bs=4, num_workers=0, device="cpu")
         make_learner(make_loaders(small_folder)).watch.place(dls.train, session.seed, "here")
         x, y = dls.train.one_batch()
-        assert x.shape[2:] == y.shape[1:] == (20, 20)
+        assert x.shape[-2:] == y.shape[-2:] == (20, 20)
 
 
 def test_transforms_that_are_added_between_two_fits_are_drawn_by_the_processor_too(
