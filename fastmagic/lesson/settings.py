@@ -164,7 +164,7 @@ def _check(settings: Settings) -> None:
     least = 1 if settings.recipe == "own" else 2  # batch norm learns nothing from one picture
     ranges: list[tuple[str, float | None, float, float, str]] = [
         ("size", settings.size, 16, 4096, "a side in pixels, such as 128 or 224"),
-        ("bs", settings.bs, least, 65536, "pictures in a batch, such as 64"),
+        ("bs", settings.bs, least, 65536, f"{least} or more pictures in a batch, such as 64"),
         ("epochs", settings.epochs, 1, 10_000, "a number of epochs, such as 3"),
         ("lr", settings.lr, 1e-12, 100, "a learning rate, such as 3e-3"),
         ("seed", settings.seed, 0, 2**63, "a whole number, such as 42"),
