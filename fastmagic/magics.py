@@ -22,6 +22,11 @@ from fastmagic.progress import STYLES
 MAY_BE_EMPTY = {"train_lesson1"}
 
 
+def switch(flag: str, help_: str) -> argument:
+    """Declare a flag without a value; where it is not given, nothing is asked for."""
+    return argument(flag, action="store_true", default=None, help=help_)
+
+
 @magics_class
 class FastMagics(Magics):
     """The four magics, and the settings that `%config FastMagics` shows."""
@@ -197,11 +202,8 @@ class FastMagics(Magics):
     @argument("--bs", type=int, help="Pictures in a batch.")
     @argument("--epochs", type=int, help="Epochs of the recipe's main fit.")
     @argument("--lr", type=float, help="Learning rate of the recipe's main fit.")
-    @argument(
-        "--progressive",
-        action="store_true",
-        default=None,
-        help="Let the first epochs of recipe classic see smaller pictures: quicker.",
+    @switch(
+        "--progressive", "Let the first epochs of recipe classic see smaller pictures: quicker."
     )
     @argument("--seed", type=int, help="Where all randomness comes from (42).")
     @argument("--valid-pct", type=float, help="Share kept for validation (0.2).")
@@ -211,24 +213,12 @@ class FastMagics(Magics):
         metavar="auto|fp32|fp16|bf16",
         help="What the network computes in; auto takes what pays on this GPU.",
     )
-    @argument(
-        "--freeze-bn",
-        action="store_true",
-        default=None,
-        help="Keep the batch norms of the network's body as ImageNet left them.",
-    )
-    @argument(
+    @switch("--freeze-bn", "Keep the batch norms of the network's body as ImageNet left them.")
+    @switch(
         "--no-precompute",
-        action="store_true",
-        default=None,
-        help="Where the body precomputes, train on the whole frozen network, as plain fastai does.",
+        "Where the body precomputes, train on the whole frozen network, as plain fastai does.",
     )
-    @argument(
-        "--no-cache",
-        action="store_true",
-        default=None,
-        help="Decode every photograph in every epoch, and keep no small copies.",
-    )
+    @switch("--no-cache", "Decode every photograph in every epoch, and keep no small copies.")
     @argument(
         "--cache-limit",
         type=float,
@@ -236,24 +226,9 @@ class FastMagics(Magics):
         metavar="GB",
         help="What the small copies of the pictures may take on disk (10).",
     )
-    @argument(
-        "--no-gpu-cache",
-        action="store_true",
-        default=None,
-        help="Leave those copies out of the GPU's memory: processes load them.",
-    )
-    @argument(
-        "--no-channels-last",
-        action="store_true",
-        default=None,
-        help="Leave the network's weights as torch lays them out.",
-    )
-    @argument(
-        "--no-allocator",
-        action="store_true",
-        default=None,
-        help="Leave the C library's handling of memory as it is.",
-    )
+    @switch("--no-gpu-cache", "Leave those copies out of the GPU's memory: processes load them.")
+    @switch("--no-channels-last", "Leave the network's weights as torch lays them out.")
+    @switch("--no-allocator", "Leave the C library's handling of memory as it is.")
     @argument(
         "--time-limit",
         type=float,

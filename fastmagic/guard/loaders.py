@@ -13,8 +13,6 @@ from __future__ import annotations
 import contextlib
 import copyreg
 import itertools
-import re
-import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from multiprocessing import context
@@ -29,6 +27,7 @@ from fastcore.foundation import L
 
 from fastmagic.guard import positions
 from fastmagic.guard.positions import Position
+from fastmagic.guard.workers import made_here
 from fastmagic.ranks.team import Team
 from fastmagic.speed import augment
 
@@ -44,16 +43,6 @@ OURS = (
     "_batches",
 )
 """Attributes that a loader has only while a cell runs."""
-
-DEAD_WORKER = re.compile(
-    r"DataLoader worker .*(is killed by signal|exited unexpectedly)", re.DOTALL
-)
-"""torch's words for a loading process that is gone, often for want of memory or of /dev/shm."""
-
-
-PIPES = ("multiprocessing.connection", "multiprocessing.reduction")
-"""Where Python says that the other end is gone: a process that is killed after it has sent word of
-a batch, and before the batch itself was fetched."""
 
 END = object()
 """What stands for the end of a pass."""
@@ -126,8 +115,7 @@ class Positioned:
         """Give one item, its picture cut from the small copy."""
         dataset = self.dataset  # type: ignore[attr-defined]
         resize = self._resize
-        file = dataset.items[item]
-        pixels = self._pictures.cut(file, lambda: self._shares(resize), resize.mode)
+        pixels = self._pictures.cut(dataset.items[item], self._shares(resize), resize.mode)
         return (TensorImage(pixels), *(one[item] for one in dataset.tls[1:]))
 
     def create_item(self, item: Any) -> Any:
@@ -282,33 +270,6 @@ def draw_as_torch_does() -> None:
     import torch
 
     torch.empty((), dtype=torch.int64).random_()
-
-
-def made_here(loader: Any) -> bool:
-    """Say whether a loader's batches are made in this process, where the network is."""
-    return getattr(getattr(loader, "_batches", None), "resident", None) is not None
-
-
-def fewer_workers(loader: Any) -> int | None:
-    """Let half as many processes load; None where none did, else how many are left."""
-    fake = getattr(loader, "fake_l", None)
-    if fake is None or not fake.num_workers or made_here(loader):
-        return None
-    fake.num_workers //= 2
-    return int(fake.num_workers)
-
-
-def is_dead_worker(error: BaseException) -> bool:
-    """Say whether an error means that a loading process is gone."""
-    if isinstance(error, RuntimeError) and DEAD_WORKER.search(str(error)):
-        return True
-    return isinstance(error, (OSError, EOFError)) and _raised_in(error) in PIPES
-
-
-def _raised_in(error: BaseException) -> str:
-    """Give the module in which an error came up."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__) if error.__traceback__ else [(None, 0)]
-    return "" if frame is None else str(frame.f_globals.get("__name__", ""))
 
 
 def no_copies(loader: Any, numbers: Any = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastmagic.errors import LessonError
-from fastmagic.guard import loaders, memory
+from fastmagic.guard import loaders, memory, workers
 from fastmagic.guard.session import Session
 
 
@@ -22,8 +22,8 @@ def mended(session: Session, loader: Any, step: int, error: BaseException) -> No
     LessonError
         Where one batch of pictures alone does not fit on the device.
     """
-    if loaders.is_dead_worker(error):
-        left = loaders.fewer_workers(loader)
+    if workers.is_dead_worker(error):
+        left = workers.fewer_workers(loader)
         if left is None:
             raise error
         session.incident(
@@ -58,6 +58,6 @@ def eased(session: Session, loader: Any) -> bool:
     share = session.pressure.eased()
     if share is None:
         return False
-    left = loaders.fewer_workers(loader)
+    left = workers.fewer_workers(loader)
     session.memory_is_short(share, left)
     return left is not None

@@ -119,15 +119,15 @@ class Pictures:
 
         return PILImage(Image.fromarray(self.pixels(file)))
 
-    def cut(self, file: Path, shares: Callable[[], tuple[float, float]], resample: Any) -> Any:
+    def cut(self, file: Path, share: tuple[float, float], resample: Any) -> Any:
         """Cut a picture's copy as fastai's `Resize` and `ToTensor` do, without their many calls.
 
         Parameters
         ----------
         file
             The picture.
-        shares
-            Draws where to cut, across and down, each 0 to 1.
+        share
+            Where to cut, across and down, each 0 to 1.
         resample
             Pillow's, with which a picture that is too small is enlarged.
 
@@ -138,7 +138,7 @@ class Pictures:
         """
         import torch
 
-        return torch.from_numpy(self._square(file, shares(), resample).copy()).permute(2, 0, 1)
+        return torch.from_numpy(self._square(file, share, resample).copy()).permute(2, 0, 1)
 
     def batch(
         self, files: Sequence[Path], shares: Sequence[tuple[float, float]], resample: Any

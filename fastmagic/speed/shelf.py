@@ -140,7 +140,8 @@ class Shelf:
         Returns
         -------
         Batches or None
-            None where the loader makes its batches in a way of its own, or has targets that draw.
+            None where the loader makes its batches in a way of its own, and where a person's own
+            function has a word in its targets.
         """
         from fastmagic.speed.batches import Batches, made_plainly, targets_of
 

@@ -92,7 +92,7 @@ def loaded(size: int, count: int, device: str, folder: Path) -> dict[str, Callab
     batches = Batches(pictures, dataset, [torch.zeros(count).long()], resident)
 
     def singly() -> None:
-        cut = [TensorImage(pictures.cut(file, lambda: shares[0], BILINEAR)) for file in files]
+        cut = [TensorImage(pictures.cut(file, shares[0], BILINEAR)) for file in files]
         fa_collate([(one, 0) for one in cut])[0].to(device)
 
     return {"fastai": singly, "fastmagic": lambda: batches.make(range(count), shares, BILINEAR)}

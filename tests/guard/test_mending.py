@@ -171,7 +171,7 @@ def test_the_containers_limit_counts(tmp_path):
 def test_a_process_that_is_gone_is_told_by_its_pipe_and_no_other_error_is_taken_for_it():
     from multiprocessing import Pipe
 
-    from fastmagic.guard.loaders import is_dead_worker
+    from fastmagic.guard.workers import is_dead_worker
 
     ours, its = Pipe()
     its.close()

@@ -47,9 +47,7 @@ def shares_of(files):
 
 
 def singly(pictures, files, shares, resample=BILINEAR):
-    return torch.stack(
-        [pictures.cut(f, lambda at=at: at, resample) for f, at in zip(files, shares, strict=True)]
-    )
+    return torch.stack([pictures.cut(f, at, resample) for f, at in zip(files, shares, strict=True)])
 
 
 @pytest.mark.parametrize("resample", [BILINEAR, BICUBIC])
