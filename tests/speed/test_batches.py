@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import multiprocessing
 import random
 from types import SimpleNamespace
 
@@ -110,11 +111,20 @@ def test_a_pass_that_is_entered_in_the_middle_goes_on_with_the_same_batches(smal
     assert all(torch.equal(a[1], b[1]) for a, b in zip(rest, whole[1:], strict=True))
 
 
-def test_no_process_is_started(small_folder, tmp_path):
-    with watched(tmp_path):
-        dls = make_loaders(small_folder, workers=2)
-        dls.train.fake_l.num_workers = -1  # would be refused
-        make_learner(dls).fit(1, 1e-2)
+@pytest.mark.parametrize(("how", "processes"), [("host", 2), ("device", 0)])
+def test_no_process_is_started_for_pictures_on_the_device(small_folder, tmp_path, how, processes):
+    from fastai.callback.core import Callback
+
+    seen = []
+
+    class Look(Callback):
+        def after_batch(self):
+            if self.training and self.iter == 0:
+                seen.append(len(multiprocessing.active_children()))
+
+    with watched(tmp_path, how):
+        make_learner(make_loaders(small_folder, workers=2)).fit(1, 1e-2, cbs=Look())
+    assert seen == [processes]
 
 
 def test_released_the_pictures_are_loaded_and_the_training_is_the_same(small_folder, tmp_path):
