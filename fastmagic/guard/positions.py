@@ -10,6 +10,7 @@ process or another, with any number of processes that load pictures.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import random
 from collections.abc import Iterator
@@ -58,7 +59,7 @@ def _seed_torch(value: int) -> None:
     """
     import torch
 
-    unused = not torch.cuda.is_initialized() and torch.cuda.device_count() > 0
+    unused = not torch.cuda.is_initialized() and _has_gpus()
     if unused or torch.backends.mps.is_available():
         torch.manual_seed(value)
         return
@@ -67,6 +68,14 @@ def _seed_torch(value: int) -> None:
         torch.cuda.manual_seed_all(value)
     if hasattr(torch, "xpu") and torch.xpu.is_initialized():
         torch.xpu.manual_seed_all(value)
+
+
+@functools.cache
+def _has_gpus() -> bool:
+    """Say whether torch sees GPUs; where it sees none it opens NVIDIA's library for each answer."""
+    import torch
+
+    return torch.cuda.device_count() > 0
 
 
 def set_order(loader: Any, seed: int, *position: object) -> None:
