@@ -319,7 +319,7 @@ class FastMagics(Magics):
         return self._serve(FastMagics.train_lesson1, line, call)
 
     def _data_of_lesson(self, asked: str | None, go_on: bool) -> Any:
-        """Give the data set that a lesson cell is about: asked for, gone on with, or got last."""
+        """Give the data set that a cell is about: asked for, gone on with, got last, or None."""
         if go_on:
             before = self._lesson_before()
             if asked and asked not in (before.data, str(before.path)):
@@ -328,7 +328,7 @@ class FastMagics(Magics):
                     "Leave --data out, or leave --continue out and begin anew.",
                 )
             return before.path
-        return asked or self.last_data or "dogscats"
+        return asked or self.last_data
 
     @contextlib.contextmanager
     def _lesson_kept(self, go_on: bool) -> Iterator[None]:
@@ -362,9 +362,9 @@ class FastMagics(Magics):
     ) -> Any:
         """Show or export a lesson instead of running it."""
         from fastmagic.lesson.order import Order
-        from fastmagic.lesson.train import export_job, export_lesson, show_lesson
+        from fastmagic.lesson.train import DATA, export_job, export_lesson, show_lesson
 
-        order = Order(data, cell, flags, first_line=2, transform=self.shell.transform_cell)
+        order = Order(data or DATA, cell, flags, first_line=2, transform=self.shell.transform_cell)
         file, job = files
         if job is not None:
             return export_job(order, job, namespace=self.shell.user_ns, show=self.progress)

@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -49,7 +49,8 @@ class Run:
         What the person should know about the name; empty where there is nothing to say.
     about
         What is written down of it beside its identity: `parts`, the digest of each thing that
-        decides which cell it is, and `values`, those of the notebook's that its body uses.
+        decides which cell it is, `values`, those of the notebook's that its body uses, and the name
+        of its `data`.
     lock
         Keeps others out; None in a process of a team, whose notebook holds it.
     before
@@ -183,13 +184,31 @@ def _go_on(runs: Path, identity: str, name: str | None, copies: Path | None) -> 
     return None
 
 
+def unfinished(runs: Path | None) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Give the runs in a folder that were not finished, and what is written down of each.
+
+    Parameters
+    ----------
+    runs
+        The folder of all runs, or of their copies; None where there is none.
+
+    Yields
+    ------
+    tuple of Path and dict
+        The newest first.
+    """
+    for folder in [] if runs is None else _candidates(runs, None):
+        told = _read_status(folder)
+        if told and told.get("status") != "finished":
+            yield folder, told
+
+
 def _why_new(runs: Path, about: dict[str, Any], own: Path) -> str:
     """Say what has changed since a run that was not finished; empty where there is none."""
     parts = about.get("parts", {})
-    for folder in _candidates(runs, None):
-        told = _read_status(folder) or {}
+    for folder, told in unfinished(runs):
         known = told.get("parts")
-        if folder == own or told.get("status") == "finished" or not isinstance(known, dict):
+        if folder == own or not isinstance(known, dict):
             continue
         changed = [CHANGED[key] for key in CHANGED if known.get(key) != parts.get(key)]
         if changed and len(changed) < len(CHANGED) - 1:

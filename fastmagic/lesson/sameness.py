@@ -8,12 +8,18 @@ run goes on, that is said.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastmagic.errors import BadInput
 from fastmagic.lesson import runs
 from fastmagic.lesson.carried import PROVIDED, Unwritable, literal
 
 if TYPE_CHECKING:
+    from fastmagic.lesson.cell import Cell
+    from fastmagic.lesson.order import Order
+    from fastmagic.lesson.settings import Settings
     from fastmagic.lesson.start import Lesson
 
 LONGEST = 200
@@ -27,13 +33,51 @@ def parts(lesson: Lesson) -> dict[str, str]:
         (str(file.relative_to(layout.path)), file.stat().st_size)
         for file in (*layout.train, *layout.valid)
     ]
-    found: dict[str, Any] = {
-        "body": lesson.cell.source,
-        "settings": lesson.settings.to_dict(),
-        "pictures": pictures,
-        "after": None if after is None else after.identity,
-    }
+    found = {"pictures": pictures, "after": None if after is None else after.identity}
+    return {**_of_cell(lesson.settings, lesson.cell), **_digests(found)}
+
+
+def _of_cell(settings: Settings, cell: Cell) -> dict[str, str]:
+    return _digests({"body": cell.source, "settings": settings.to_dict()})
+
+
+def _digests(found: Mapping[str, Any]) -> dict[str, str]:
     return {name: runs.identity_of({name: value}) for name, value in found.items()}
+
+
+def begun_with(order: Order, *folders: Path | None) -> tuple[str, str] | None:
+    """Give the data set that this very cell was begun with and did not finish.
+
+    A cell takes the data set that `%get_data` gave last, which a new kernel does not know.
+
+    Parameters
+    ----------
+    order
+        The lesson; its own data set does not matter.
+    folders
+        Those of the runs and of their copies.
+
+    Returns
+    -------
+    tuple of str, or None
+        Its name or path, and the run's name; None where no such run is known.
+
+    Raises
+    ------
+    SyntaxError
+        For a body that is no Python.
+    """
+    for folder, told in (one for place in folders for one in runs.unfinished(place)):
+        data, known = told.get("data"), told.get("parts")
+        if not isinstance(data, str) or not isinstance(known, dict):
+            continue
+        try:
+            own = _of_cell(*replace(order, data=data).read())
+        except BadInput:  # its flags do not go with that data
+            continue
+        if all(known.get(name) == digest for name, digest in own.items()):
+            return data, folder.name
+    return None
 
 
 def values(lesson: Lesson) -> dict[str, str]:

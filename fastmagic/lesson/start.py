@@ -200,7 +200,7 @@ def claim(
         name=name,
         stem=f"{Path(settings.data).stem or 'data'}-{settings.recipe}",
         fresh=fresh,
-        about={"parts": same, "values": sameness.values(lesson)},
+        about={"parts": same, "values": sameness.values(lesson), "data": settings.data},
         copies=copied_to,
     )
     if run.note:

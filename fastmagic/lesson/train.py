@@ -15,19 +15,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fastmagic import progress
+from fastmagic import platforms, progress
 from fastmagic.data.get import get_data
 from fastmagic.errors import BadInput, Stopped
-from fastmagic.lesson import quicker, running, start, together
+from fastmagic.lesson import quicker, running, sameness, start, together
 from fastmagic.lesson.order import Order
 from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.settings import Settings
 from fastmagic.progress import NestedView, Show
 from fastmagic.ranks import launch
 
+DATA = "dogscats"
+"""The data set of a lesson that names none."""
+
+DATA_AS_BEGUN = "The data set is {}, with which {} was begun. --data takes another."
+"""What is said where none was named, and the same cell was not finished."""
+
 
 def train_lesson1(
-    data: str | Path = "dogscats",
+    data: str | Path | None = None,
     code: str | None = None,
     *,
     recipe: str | None = None,
@@ -75,7 +81,8 @@ def train_lesson1(
     Parameters
     ----------
     data
-        A catalogue name, an address, or the path of an archive or folder of pictures.
+        A catalogue name, an address, or the path of an archive or folder of pictures; None for that
+        of the same call that was not finished, else for dogscats.
     code
         Ordinary fastai code with `path`, `dls` and `learn` ready; without it the recipe runs.
     recipe, arch, weights, normalize, size, bs, epochs, lr, seed, valid_pct, label_pattern
@@ -166,12 +173,18 @@ def train_lesson1(
         )
     if after is not None and after.learn is None:
         raise BadInput("The lesson to go on from left no learner.", "Leave --continue out.")
-    order = Order(data, code, flags, after, first_line, transform)
+    order = Order(data or DATA, code, flags, after, first_line, transform)
+    folders = platforms.run_folders(platforms.where(), runs_folder, copies)
+    begun = None if data else sameness.begun_with(order, *folders)
+    if begun is not None:
+        order = replace(order, data=begun[0])
     settings, cell = order.read()
     seconds = _seconds(time_limit)
     with _alone(), progress.open_view(show, "Lesson 1") as view:
         start.require_fastai()
         with _stoppable("Nothing was begun yet; run the same cell again."):
+            if begun is not None:
+                view.note(DATA_AS_BEGUN.format(*begun))
             if after is None:
                 start.check_architecture(settings, namespace)
             path = get_data(

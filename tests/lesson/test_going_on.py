@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import fastmagic
 from fastmagic.errors import BadInput, Stopped
+from fastmagic.lesson import sameness
+from fastmagic.lesson.order import Order
+from fastmagic.lesson.train import DATA
 from fastmagic.progress import View
 
 pytestmark = pytest.mark.train
 
 SMALL = {"arch": "squeezenet1_1", "weights": "none", "size": 32, "bs": 16}
+
+
+class Notes(View):
+    def __init__(self):
+        super().__init__()
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
 STOP = """
 from fastai.callback.core import Callback
 class Stop(Callback):
@@ -288,3 +304,42 @@ def test_callbacks_that_count_epochs_go_on_counting_where_they_were(small_folder
     assert [len(s.epochs) for s in whole.stages] == [len(s.epochs) for s in again.stages]
     assert len(whole.stages[0].epochs) == 4
     assert again.weights_sha256 == whole.weights_sha256
+
+
+def test_a_new_kernel_takes_the_data_that_the_same_cell_was_begun_with(small_folder, tmp_path):
+    code = f"{STOP}learn.fit(2, cbs=Stop())"
+
+    def run(data, stop, code=code, **others):
+        view = Notes()
+        result = fastmagic.train_lesson1(
+            data,
+            code,
+            runs_folder=tmp_path / "runs",
+            copies=tmp_path / "copies",
+            namespace={"stop": stop},
+            show=view,
+            **{**SMALL, **others},
+        )
+        return result, " ".join(view.notes)
+
+    with pytest.raises(Stopped):
+        run(small_folder, stop=True)
+    order = Order(DATA, code, SMALL)
+    [run_folder] = (tmp_path / "runs").glob("*/")
+    expected = str(small_folder), run_folder.name
+    assert sameness.begun_with(order, tmp_path / "runs", None) == expected
+    assert sameness.begun_with(order, tmp_path / "elsewhere", tmp_path / "copies") == expected
+    for other in (replace(order, code="learn.fit(2)"), replace(order, flags={**SMALL, "size": 40})):
+        assert sameness.begun_with(other, tmp_path / "runs", tmp_path / "copies") is None
+
+    result, said = run(None, stop=False)
+    assert result.folder == run_folder and result.stages[0].resumed
+    assert f"The data set is {small_folder}, with which {run_folder.name} was begun" in said
+    assert sameness.begun_with(order, tmp_path / "runs", tmp_path / "copies") is None  # finished
+
+
+@pytest.mark.parametrize("told", ["[]", "{", '{"status": "stopped"}', '{"data": 1, "parts": []}'])
+def test_a_run_that_nobody_can_read_is_not_gone_on_with(tmp_path, told):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(told)
+    assert sameness.begun_with(Order(DATA, "learn.fit(1)"), tmp_path) is None
