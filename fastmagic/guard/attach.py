@@ -15,11 +15,21 @@ from __future__ import annotations
 
 import contextlib
 import copyreg
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastai.callback.progress import ProgressCallback
-from fastai.learner import CancelBackwardException, CancelStepException, Learner, defaults
+from fastai.learner import (
+    CancelBackwardException,
+    CancelBatchException,
+    CancelEpochException,
+    CancelFitException,
+    CancelStepException,
+    CancelTrainException,
+    CancelValidException,
+    Learner,
+    defaults,
+)
 from fastcore.basics import noop
 from fastcore.foundation import L
 
@@ -41,6 +51,16 @@ FINDING = "finding a learning rate"
 
 FIT = ("lr", "wd", "cbs", "reset_opt", "start_epoch")
 """What fastai's `fit` takes after the number of epochs, in its order (2.8, `learner.py`)."""
+
+
+CANCELS = (
+    CancelBatchException,
+    CancelTrainException,
+    CancelValidException,
+    CancelEpochException,
+    CancelFitException,
+)
+"""What fastai's callbacks end a pass, an epoch or a fit with: nothing is wrong."""
 
 
 class Protected:
@@ -93,16 +113,17 @@ class Protected:
             super().__call__(event_name)  # type: ignore[misc]
             return
         with self.watch.session.stops.held():
-            super().__call__(event_name)  # type: ignore[misc]
-            self.watch.save()
+            ended = _ended_by(super().__call__, event_name)  # type: ignore[misc]
+            if ended is None:
+                self.watch.save()
+        if ended is not None:
+            raise ended
 
     def _do_fit(self) -> None:
         stage, saved = self.watch.stage, self.watch.saved
         if stage is None or saved is None:
             super()._do_fit()  # type: ignore[misc]
             return
-        from fastai.learner import CancelEpochException
-
         state.put_curves_back(self, saved)  # fit's start has emptied them
         for epoch in range(len(stage.epochs), self.n_epoch):  # type: ignore[attr-defined]
             self.epoch = epoch
@@ -161,8 +182,10 @@ class Protected:
         watch.waited()
         with watch.session.stops.held():
             watch.torn = True
-            super().one_batch(i, b)  # type: ignore[misc]
+            ended = _ended_by(super().one_batch, i, b)  # type: ignore[misc]
             watch.stepped(i)
+        if ended is not None:
+            raise ended
         watch.worked()
         watch.session.look_at_the_clock()
         watch.session.stop_together()
@@ -248,6 +271,15 @@ class Protected:
             right = float((preds.argmax(dim=1) == targets).float().mean())
             session.validated_tta[state.weights_sha256(self.model.state_dict())] = right  # type: ignore[attr-defined]
         return preds, targets
+
+
+def _ended_by(part: Callable[..., object], *given: Any) -> Exception | None:
+    """Do a part of a fit; give that with which a callback has ended it, for a stop comes first."""
+    try:
+        part(*given)
+    except CANCELS as ended:
+        return ended
+    return None
 
 
 def _protected(plain: type, additions: type | None) -> type:

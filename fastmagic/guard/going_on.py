@@ -25,23 +25,31 @@ def put_back(
     if damaged:
         rest = "the one before it was taken" if saved else "this fit starts again"
         session.incident(f"a saved state is damaged ({damaged[0][:14]})", rest)
-    if saved is None or saved["stage"].epochs_planned != stage.epochs_planned:
+    if saved is None:
+        return None
+    planned = saved["stage"].epochs_planned
+    if planned != stage.epochs_planned:
+        _begin_anew(
+            session, stage, f"this fit has {stage.epochs_planned} epochs now, not {planned}"
+        )
         return None
     if kwargs.get("reset_opt") or not learner.opt:
         learner.create_opt()
     learner.model.to(device_of(learner))
     if not state.fits(learner, saved):
-        session.incident(
-            "the saved state is of another network: what makes it has changed since",
-            "this fit and all after it start again from their beginning",
-        )
-        _forget_from(session.states, stage.number)
+        what = "the saved state is of another network: what makes it has changed since"
+        _begin_anew(session, stage, what)
         return None
     state.put_back(learner, saved)
     stage.epochs, stage.resumed = list(saved["stage"].epochs), True
     stage.ended = saved["stage"].ended
     _tell(learner, stage, saved, session)
     return saved
+
+
+def _begin_anew(session: Session, stage: Stage, why: str) -> None:
+    session.incident(why, "this fit and all after it start again from their beginning")
+    _forget_from(session.states, stage.number)
 
 
 def _forget_from(states: Path, number: int) -> None:

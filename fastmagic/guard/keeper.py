@@ -48,7 +48,7 @@ class Keeper:
         self._waiting: OrderedDict[str, tuple[Any, int]] = OrderedDict()
         self._changed = threading.Condition()
         self._writing = self._closed = False
-        self._trouble: OSError | RuntimeError | None = None
+        self._trouble: Exception | None = None
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
 
@@ -113,9 +113,9 @@ class Keeper:
                 self._trouble = trouble or self._trouble
                 self._changed.notify_all()
 
-    def _written(self, name: str, content: Any, generations: int) -> OSError | RuntimeError | None:
+    def _written(self, name: str, content: Any, generations: int) -> Exception | None:
         try:
             self._write(self.folder, name, content, generations)
-        except (OSError, RuntimeError) as error:  # torch says RuntimeError of a full disk
-            return error
+        except Exception as error:  # a full disk, memory that runs out, what cannot be pickled:
+            return error  # it is told, and the thread stays for the next state
         return None

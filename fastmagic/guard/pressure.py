@@ -1,9 +1,9 @@
 """The host's memory: what can be done without is given up before the kernel's killer comes.
 
 A container that takes more than its limit is killed without a word. So the limit is looked at
-between two steps, and where nine tenths of it are in use, caches are given up, what the C library
-holds on to goes back to the system, and fewer processes load pictures, of which each takes some
-hundred MB. None of it changes what is computed.
+between two steps, and where nine tenths of it are in use, what the C library holds on to goes back
+to the system, and fewer processes load pictures, of which each takes some hundred MB. None of it
+changes what is computed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from fastmagic import cgroup
@@ -65,8 +65,6 @@ class Pressure:
     ----------
     used
         Gives the share of the limit that is in use, 0 to 1; None where that cannot be told.
-    holders
-        Called to let go of what can be made again, each a cache of its own.
     trim
         Gives back to the system what the C library keeps for later.
     clock
@@ -74,15 +72,12 @@ class Pressure:
 
     Examples
     --------
-    >>> cache = ["a picture"]
-    >>> pressure = Pressure(used=lambda: 0.95, trim=lambda: None)
-    >>> pressure.holders.append(cache.clear)
-    >>> pressure.eased(), cache
-    (0.95, [])
+    >>> Pressure(used=lambda: 0.95, trim=lambda: print("given back")).eased()
+    given back
+    0.95
     """
 
     used: Callable[[], float | None] = used_share
-    holders: list[Callable[[], object]] = field(default_factory=list)
     trim: Callable[[], object] = give_back
     clock: Callable[[], float] = time.monotonic
     _next: float = float("-inf")
@@ -103,8 +98,6 @@ class Pressure:
         if share is None or share < HIGH:
             return None
         self._next = now + REST
-        for let_go in self.holders:
-            let_go()
         gc.collect()
         self.trim()
         return share

@@ -232,7 +232,7 @@ class Session:
     def memory_is_short(self, share: float, workers: int | None) -> None:
         """Record that memory was given up, and how many processes load pictures from now on."""
         what = f"{share:.0%} of the memory that is allowed here was in use"
-        done = "caches and unused memory were given back"
+        done = "memory that was kept for later was given back"
         if workers is None:
             self._once(what, done)
         else:

@@ -159,7 +159,7 @@ def claim(
             if not fresh:
                 run.note = run.note or _why_new(runs, about or {}, run.folder)
         run.about = {**(about or {}), **({"values": run.before["values"]} if run.before else {})}
-        run.copy = None if copies is None else copies / run.folder.name
+        run.copy = None if copies is None else _copy_of(run, copies)
         run.mark("running")
         return run
     except OSError as error:
@@ -182,6 +182,19 @@ def _go_on(runs: Path, identity: str, name: str | None, copies: Path | None) -> 
                 run.resumed, run.before = True, _about(_read_status(copy))
                 return run
     return None
+
+
+def _copy_of(run: Run, copies: Path) -> Path:
+    """Give the folder of a run's copy: its own, or one that no other run has.
+
+    A machine with a new disk knows nothing of the names that others have taken.
+    """
+    number = 1
+    while True:
+        copy = copies / (run.folder.name if number == 1 else f"{run.folder.name}-{number}")
+        if not copy.exists() or (run.resumed and _unfinished(copy, run.identity)):
+            return copy
+        number += 1
 
 
 def unfinished(runs: Path | None) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -229,8 +242,8 @@ def _new(runs: Path, identity: str, name: str | None, dated: str) -> Run:
         if run:
             if name and number > 1:
                 run.note = (
-                    f"--name {name} belongs to another cell or to one that finished: "
-                    f"this run is called {folder.name}."
+                    f"--name {name} is taken by a run that stays where it is: this one is called "
+                    f"{folder.name}."
                 )
             return run
         number += 1

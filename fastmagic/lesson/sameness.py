@@ -1,8 +1,8 @@
 """What decides that two cells are the same training, and what has changed between two runs of one.
 
-The same are: body, settings, pictures, and the lesson that it goes on from. Values of the notebook
-that the body uses do not decide it, for a body may change them itself; where one is another when a
-run goes on, that is said.
+The same are: body, settings that decide what is trained, pictures, and the lesson that it goes on
+from. Values of the notebook that the body uses do not decide it, for a body may change them itself;
+where one is another when a run goes on, that is said.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from fastmagic.lesson.settings import Settings
     from fastmagic.lesson.start import Lesson
 
+FREE = ("workers", "no_cache", "no_gpu_cache", "no_allocator")
+"""Settings that decide how long a run takes and in how much memory, not what is trained."""
+
 LONGEST = 200
 """Characters of a value that are written down with the run; longer ones are not compared."""
 
@@ -38,7 +41,8 @@ def parts(lesson: Lesson) -> dict[str, str]:
 
 
 def _of_cell(settings: Settings, cell: Cell) -> dict[str, str]:
-    return _digests({"body": cell.source, "settings": settings.to_dict()})
+    own = {name: value for name, value in settings.to_dict().items() if name not in FREE}
+    return _digests({"body": cell.source, "settings": own})
 
 
 def _digests(found: Mapping[str, Any]) -> dict[str, str]:

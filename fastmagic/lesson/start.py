@@ -383,6 +383,11 @@ def _hand_over(lesson: Lesson, after: TrainResult) -> None:
     """Begin with the learner that an earlier cell left."""
     lesson.namespace["learn"], lesson.namespace["dls"] = after.learn, after.dls
     lesson.view.note(f"Going on with the learner that {after.folder.name} left.")
+    name = after.choices.get("precision", "").partition(":")[0]
+    if name and after.device == "cpu":  # what a processor needs for it went with the cell before
+        precision.apply(after.learn, name)
+    if name:
+        lesson.choices["precision"] = f"{name}: as in the lesson before."
 
 
 def _adopt(lesson: Lesson, watching: Any) -> None:

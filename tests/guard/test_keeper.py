@@ -57,3 +57,20 @@ def test_closing_without_having_kept_anything_starts_no_thread(tmp_path):
     keeper = Keeper(tmp_path)
     keeper.close()
     assert threading.active_count() == before
+
+
+def test_what_cannot_be_written_at_all_is_told_and_the_thread_stays(tmp_path):
+    written = []
+
+    def write(folder, name, content, generations):
+        if content is None:
+            raise MemoryError  # as where the host's memory is short
+        written.append(name)
+
+    keeper = Keeper(tmp_path, write)
+    keeper.keep("fit-001", None)
+    assert keeper.flush(10)
+    assert isinstance(keeper.trouble(), MemoryError)
+    keeper.keep("fit-002", 2)
+    keeper.close()
+    assert written == ["fit-002"]

@@ -143,12 +143,12 @@ def arch(pretrained=False):
 
 def test_memory_is_looked_at_once_a_second_and_given_up_once_a_minute():
     now, given = [0.0], []
-    pressure = Pressure(lambda: 0.95, [lambda: given.append(now[0])], lambda: None, lambda: now[0])
+    pressure = Pressure(lambda: 0.95, lambda: given.append(now[0]), lambda: now[0])
     for second in range(130):
         now[0] = second / 2
         pressure.eased()
     assert given == [0.0, 60.0]
-    pressure = Pressure(lambda: 0.89, [lambda: given.append("more")], lambda: None, lambda: now[0])
+    pressure = Pressure(lambda: 0.89, lambda: given.append("more"), lambda: now[0])
     assert pressure.eased() is None
     assert given == [0.0, 60.0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -212,6 +213,84 @@ def test_a_finished_fit_goes_on_with_what_its_callbacks_made_of_it(
     assert again.accuracy == whole.accuracy
 
 
+@pytest.mark.parametrize(
+    "callback",
+    [
+        "ShortEpochCallback(pct=0.1)",  # ends each pass in the middle
+        "After(CancelFitException)",
+        "After(CancelEpochException)",
+    ],
+)
+def test_a_fit_whose_passes_a_callback_ends_is_saved_and_goes_on(small_folder, tmp_path, callback):
+    code = f"""
+from fastai.callback.training import ShortEpochCallback
+from fastai.learner import CancelEpochException, CancelFitException
+class After(Callback):
+    def __init__(self, how):
+        self.how = how
+    def after_batch(self):
+        if self.training and self.epoch == 1:
+            raise self.how
+learn.fit(3, 5e-3, cbs={callback})
+learn.fit(2, cbs=Stop())
+"""
+
+    def run(folder, stop):
+        namespace, view = {"stop": stop}, Notes()
+        exec(STOP, namespace)
+        result = fastmagic.train_lesson1(
+            small_folder,
+            code,
+            runs_folder=folder,
+            namespace=namespace,
+            show=view,
+            **{**SMALL, "bs": 4},
+        )
+        return result.weights_sha256, view.notes
+
+    whole, _ = run(tmp_path / "whole", False)
+    with pytest.raises(Stopped):
+        run(tmp_path / "stopped", True)
+    again, notes = run(tmp_path / "stopped", False)
+    assert again == whole
+    assert "fit 1: already trained, not trained again" in notes
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are sent as POSIX has them")
+def test_a_stop_in_a_step_with_which_a_callback_ends_the_fit_comes_at_once(small_folder, tmp_path):
+    code = """
+import signal
+from fastai.callback.core import Callback
+from fastai.learner import CancelFitException
+class Both(Callback):
+    def after_batch(self):
+        signal.raise_signal(signal.SIGINT)
+        raise CancelFitException
+learn.fit(1, cbs=Both())
+"""
+    with pytest.raises(Stopped):
+        fastmagic.train_lesson1(small_folder, code, runs_folder=tmp_path, **SMALL)
+
+
+def test_a_fit_with_another_number_of_epochs_begins_anew_with_all_after_it(small_folder, tmp_path):
+    def run(folder, epochs, stop):
+        namespace = {"stop": stop, "n": epochs}
+        exec(STOP, namespace)
+        return fastmagic.train_lesson1(
+            small_folder,
+            "learn.fit(n, 5e-3)\nlearn.fit(2, cbs=Stop())",
+            runs_folder=folder,
+            namespace=namespace,
+            **SMALL,
+        )
+
+    with pytest.raises(Stopped):
+        run(tmp_path / "changed", 1, True)
+    found = run(tmp_path / "changed", 3, False)
+    assert found.weights_sha256 == run(tmp_path / "whole", 3, False).weights_sha256
+    assert "this fit has 3 epochs now, not 1" in found.incidents[-1].what
+
+
 SUBCLASS = """
 class Stop(Callback):
     def before_batch(self):
@@ -343,3 +422,24 @@ def test_a_run_that_nobody_can_read_is_not_gone_on_with(tmp_path, told):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text(told)
     assert sameness.begun_with(Order(DATA, "learn.fit(1)"), tmp_path) is None
+
+
+def test_what_changes_only_the_time_a_run_takes_lets_it_go_on(small_folder, tmp_path):
+    code = "learn.fit(2, cbs=Stop())"
+
+    def run(stop, **others):
+        namespace = {"stop": stop}
+        exec(STOP, namespace)
+        return fastmagic.train_lesson1(
+            small_folder,
+            code,
+            runs_folder=tmp_path,
+            namespace=namespace,
+            **SMALL,
+            **others,
+        )
+
+    with pytest.raises(Stopped):
+        run(True, workers=1)
+    free = {"no_cache": True, "no_gpu_cache": True, "no_allocator": True}
+    assert run(False, workers=0, **free).stages[0].resumed

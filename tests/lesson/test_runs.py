@@ -176,3 +176,38 @@ def test_another_machine_goes_on_with_the_copy(tmp_path):
 def test_a_drive_that_is_gone_stops_nothing(tmp_path):
     (tmp_path / "drive").write_text("no folder")
     assert not stopped(tmp_path / "a", "one", about=about(), copies=tmp_path / "drive").resumed
+
+
+def begun(folder, copies, identity, **options):
+    return runs.claim(
+        folder, identity, stem="s", copies=copies, now=lambda: NOON, **{"name": "mine", **options}
+    )
+
+
+@pytest.mark.parametrize("status", ["stopped", "finished"])
+def test_a_new_disk_takes_no_folder_of_copies_that_another_run_has(tmp_path, status):
+    copies = tmp_path / "drive"
+    first = begun(tmp_path / "one", copies, "cats")
+    (first.copy / "states").mkdir()
+    (first.copy / "states" / "theirs.pt").touch()
+    first.mark(status)
+    first.release()
+
+    other = begun(tmp_path / "two", copies, "dogs")
+    assert (other.copy.name, other.resumed) == ("mine-2", False)
+    assert json.loads((first.copy / "run.json").read_text())["identity"] == "cats"
+    other.mark("stopped")
+    other.release()
+
+    third = begun(tmp_path / "three", copies, "dogs")  # on another new disk
+    assert (third.folder.name, third.copy, third.resumed) == ("mine-2", other.copy, True)
+    again = begun(tmp_path / "two", copies, "dogs")
+    assert (again.folder, again.copy) == (other.folder, other.copy)
+
+
+def test_to_begin_anew_on_a_new_disk_leaves_the_copy_of_the_run_before(tmp_path):
+    copies = tmp_path / "drive"
+    first = begun(tmp_path / "one", copies, "cats")
+    first.mark("stopped")
+    assert begun(tmp_path / "two", copies, "cats", fresh=True).copy.name == "mine-2"
+    assert json.loads((first.copy / "run.json").read_text())["status"] == "stopped"

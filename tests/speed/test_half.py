@@ -68,6 +68,26 @@ kinds = {str(learn.model[0](dls.one_batch()[0]).dtype)}
 
 
 @needs_units
+def test_a_cell_that_goes_on_trains_in_the_precision_of_the_one_before(small_folder, tmp_path):
+    look = """
+from fastai.callback.core import Callback
+class Look(Callback):
+    def after_pred(self):
+        kinds.append(str(self.pred.dtype))
+learn.fit(1, 1e-3, cbs=Look())
+"""
+    seen, before = [], None
+    for _ in range(3):
+        names = {"kinds": []}
+        flags = {} if before else {**SMALL, "precision": "bf16"}
+        before = fastmagic.train_lesson1(
+            small_folder, look, after=before, runs_folder=tmp_path, namespace=names, **flags
+        )
+        seen.append((set(names["kinds"]), before.choices["precision"].partition(":")[0]))
+    assert seen == [({"torch.bfloat16"}, "bf16")] * 3
+
+
+@needs_units
 def test_a_model_exported_within_the_cell_loads_in_plain_fastai(small_folder, tmp_path):
     import subprocess
     import sys
