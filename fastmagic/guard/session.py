@@ -226,7 +226,8 @@ class Session:
         """Record that the loss is no number any more; once is enough."""
         self._once(
             "the loss is no number any more: the rate was too high, or a picture is damaged",
-            "training goes on as it was asked to; begin anew with a lower --lr",
+            "training goes on as it was asked to, but nothing is learned; begin anew with a lower "
+            "rate, such as 1e-3",
         )
 
     def memory_is_short(self, share: float, workers: int | None) -> None:

@@ -184,8 +184,8 @@ class Watch(FastaiCallback):
         epoch = Epoch(self.epoch, dict(zip(names, values, strict=False)), self._accuracy, seconds)
         stage.epochs.append(epoch)
         self._trained = 0
-        if values and values[0] is not None and math.isnan(values[0]):
-            self.session.no_number()
+        if any(value is not None and not math.isfinite(value) for value in values[:2]):
+            self.session.no_number()  # of training or of validation
         if not values:  # skipped, by `start_epoch` or a callback of the person's
             return
         self.session.view.row(

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmagic import errors
+from fastmagic.lesson.hints import next_step
 
 CONTEXT = 2
 """Lines shown before the one that failed."""
@@ -279,8 +280,8 @@ def _short_traceback(error: BaseException) -> list[str]:
     if before is not None:  # fastai may lose what happened: of `assert False` in a callback, say
         first, *others = _what_and_where(before)
         lines += [f"after {first}", *(line for line in others if line not in lines)]
-    lines.append("Next: mend the line and run the cell again. %config FastMagics.debug = True")
-    lines.append("shows the whole traceback.")
+    lines.append(f"Next: {next_step(error)}")
+    lines.append("%config FastMagics.debug = True shows the whole traceback.")
     return lines
 
 

@@ -184,6 +184,14 @@ def _go_on(runs: Path, identity: str, name: str | None, copies: Path | None) -> 
     return None
 
 
+def where_begun(identity: str, *folders: Path) -> Path | None:
+    """Give the first of several folders of runs in which this cell was begun and not finished."""
+    for runs in folders:
+        if any(told.get("identity") == identity for _, told in unfinished(runs)):
+            return runs
+    return None
+
+
 def _copy_of(run: Run, copies: Path) -> Path:
     """Give the folder of a run's copy: its own, or one that no other run has.
 
@@ -219,10 +227,15 @@ def unfinished(runs: Path | None) -> Iterator[tuple[Path, dict[str, Any]]]:
 def _why_new(runs: Path, about: dict[str, Any], own: Path) -> str:
     """Say what has changed since a run that was not finished; empty where there is none."""
     parts = about.get("parts", {})
-    for folder, told in unfinished(runs):
+    for folder in _candidates(runs, None):
+        told = _read_status(folder) or {}
         known = told.get("parts")
         if folder == own or not isinstance(known, dict):
             continue
+        if told.get("status") == "finished":
+            break  # whatever was stopped before that is no longer what the person is at
+        if not any((folder / "states").glob("*.pt")):
+            continue  # nothing was trained in it
         changed = [CHANGED[key] for key in CHANGED if known.get(key) != parts.get(key)]
         if changed and len(changed) < len(CHANGED) - 1:
             return (

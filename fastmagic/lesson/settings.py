@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -162,16 +163,18 @@ def _check_progressive(settings: Settings) -> None:
 
 def _check(settings: Settings) -> None:
     least = 1 if settings.recipe == "own" else 2  # batch norm learns nothing from one picture
-    ranges: list[tuple[str, float | None, float, float, str]] = [
-        ("size", settings.size, 16, 4096, "a side in pixels, such as 128 or 224"),
-        ("bs", settings.bs, least, 65536, f"{least} or more pictures in a batch, such as 64"),
+    ranges: list[tuple[str, Any, float, float, str]] = [
+        ("size", settings.size, 16, 4096, "a side of 16 to 4096 pixels, such as 128 or 224"),
+        ("bs", settings.bs, least, 65536, f"{least} to 65536 pictures in a batch, such as 64"),
         ("epochs", settings.epochs, 1, 10_000, "a number of epochs, such as 3"),
-        ("lr", settings.lr, 1e-12, 100, "a learning rate, such as 3e-3"),
+        ("lr", settings.lr, 1e-12, 100, "a learning rate of at most 100, such as 3e-3"),
         ("seed", settings.seed, 0, 2**63, "a whole number, such as 42"),
         ("valid-pct", settings.valid_pct, 0.01, 0.9, "a share, such as 0.2 for a fifth"),
         ("workers", settings.workers, 0, 256, "a number of processes; 0 loads in this one"),
     ]
     for flag, value, low, high, example in ranges:
+        if value is not None and not _is_number(value):
+            raise BadInput(f"{flag} is {value!r}, which is no number.", f"Give {example}.")
         if value is not None and not low <= value <= high:
             raise BadInput(f"--{flag} {value} is out of range.", f"Give {example}.")
     normalization(settings.normalize)
@@ -180,6 +183,10 @@ def _check(settings: Settings) -> None:
             f"There is no weights file {settings.weights!r}.",
             "Give --weights imagenet, --weights none, or the path of a file with a state dict.",
         )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def normalization(words: str) -> Stats | None:

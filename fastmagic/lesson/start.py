@@ -50,6 +50,9 @@ NO_DRIVE = (
 _ours: weakref.WeakSet[Any] = weakref.WeakSet()
 """The learners that lessons made in this process: these may be replaced without a word."""
 
+_roots: list[Path] = []
+"""The folders of runs that lessons of this process were begun in, where none was asked for."""
+
 
 @dataclass
 class Lesson:
@@ -194,9 +197,12 @@ def claim(
     place = platforms.where()
     root, copied_to = platforms.run_folders(place, folder, copies)
     same = sameness.parts(lesson)
+    identity = runs.identity_of(same)
+    if folder is None:
+        root = _where_it_began(root, identity)
     run = runs.claim(
         root,
-        runs.identity_of(same),
+        identity,
         name=name,
         stem=f"{Path(settings.data).stem or 'data'}-{settings.recipe}",
         fresh=fresh,
@@ -217,6 +223,13 @@ def claim(
     elif place.name == "colab":
         note(NO_DRIVE)
     return run
+
+
+def _where_it_began(root: Path, identity: str) -> Path:
+    """Give the folder of runs here, or where this cell began: `%cd` may have come between."""
+    if root not in _roots:
+        _roots.append(root)
+    return runs.where_begun(identity, root, *_roots) or root
 
 
 def _bring(run: runs.Run) -> str:

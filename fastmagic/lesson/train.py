@@ -180,6 +180,7 @@ def train_lesson1(
         order = replace(order, data=begun[0])
     settings, cell = order.read()
     seconds = _seconds(time_limit)
+    _check_limit(cache_limit)
     with _alone(), progress.open_view(show, "Lesson 1") as view:
         start.require_fastai()
         with _stoppable("Nothing was begun yet; run the same cell again."):
@@ -337,6 +338,14 @@ def _check_exportable(settings: Settings) -> None:
             raise BadInput(
                 f"--{flag} does not go with --export: it acts while a cell runs.", what_to_do
             )
+
+
+def _check_limit(cache_limit: float) -> None:
+    if not cache_limit >= 0:
+        raise BadInput(
+            f"--cache-limit {cache_limit} is out of range.",
+            "Give GB that small copies of the pictures may take, such as 10; 0 makes none.",
+        )
 
 
 def _seconds(minutes: float | None) -> float | None:

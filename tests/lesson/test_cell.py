@@ -206,3 +206,27 @@ def test_an_error_that_hides_another_shows_the_persons_line_of_both():
     assert "-->    4     error.args[0]" in lines
     assert "after AssertionError: " in lines
     assert "-->    2     assert False" in lines
+
+
+def next_step_of(body):
+    with pytest.raises(Exception) as caught:
+        cell.run(cell.parse(body), {})
+    return " ".join(lines_of(caught.value)).partition("Next: ")[2]
+
+
+def test_a_name_of_fastais_that_is_missing_is_told_with_the_line_that_brings_it():
+    pytest.importorskip("fastai.vision.all")
+    assert "from fastai.vision.all import *" in next_step_of("class Mine(Callback): pass")
+    assert "mend the line" in next_step_of("lern.fit(1)")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:9/weights.pth')",
+        "import requests\nrequests.get('http://127.0.0.1:9/weights.pth')",
+    ],
+)
+def test_what_cannot_be_fetched_is_no_line_to_be_mended(body):
+    assert "it could not be fetched" in next_step_of(body)
+    assert "internet" in next_step_of(body)

@@ -443,3 +443,36 @@ def test_what_changes_only_the_time_a_run_takes_lets_it_go_on(small_folder, tmp_
         run(True, workers=1)
     free = {"no_cache": True, "no_gpu_cache": True, "no_allocator": True}
     assert run(False, workers=0, **free).stages[0].resumed
+
+
+def test_a_cell_goes_on_where_it_began_though_the_folder_is_another_now(
+    small_folder, tmp_path, monkeypatch
+):
+    code = "learn.fit(2, cbs=Stop())"
+
+    def run(stop, where):
+        (tmp_path / where).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / where)  # as %cd does
+        namespace = {"stop": stop}
+        exec(STOP, namespace)
+        return fastmagic.train_lesson1(small_folder, code, namespace=namespace, **SMALL)
+
+    with pytest.raises(Stopped):
+        run(True, "here")
+    result = run(False, "there")
+    assert result.stages[0].resumed
+    assert result.folder.parent == tmp_path / "here" / "fastmagic-runs"
+    assert run(False, "there").folder.parent == tmp_path / "there" / "fastmagic-runs"
+
+
+def test_a_rate_that_is_far_too_high_is_told(small_folder, tmp_path):
+    result = fastmagic.train_lesson1(
+        small_folder, "learn.fit(1, 1e20)", runs_folder=tmp_path, **SMALL
+    )
+    assert any("no number any more" in one.what for one in result.incidents)
+
+
+@pytest.mark.parametrize("limit", [-3, float("nan")])
+def test_a_cache_of_less_than_nothing_is_refused(small_folder, limit):
+    with pytest.raises(BadInput, match="--cache-limit"):
+        fastmagic.train_lesson1(small_folder, "learn.fit(1)", cache_limit=limit)

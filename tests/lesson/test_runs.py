@@ -133,9 +133,12 @@ def about(**parts):
     return {"parts": {**known, **parts}, "values": {"n": "3"}}
 
 
-def stopped(folder, identity, **options):
+def stopped(folder, identity, *, state=True, status="stopped", **options):
     run = runs.claim(folder, identity, name=None, stem="sample", **options)
-    run.mark("stopped")
+    if state:
+        run.states.mkdir(exist_ok=True)
+        (run.states / "fit-001.pt").touch()
+    run.mark(status)
     run.release()
     return run
 
@@ -148,6 +151,14 @@ def test_a_new_run_says_what_has_changed_since_the_one_that_was_stopped(tmp_path
     other = stopped(tmp_path, "three", about=about(body="x", settings="y", pictures="z"))
     assert not other.note  # another lesson altogether
     assert not stopped(tmp_path, "four", about=about(body="B"), fresh=True).note
+
+
+def test_of_a_run_in_which_nothing_was_trained_nothing_is_said(tmp_path):
+    first = stopped(tmp_path, "one", about=about())
+    stopped(tmp_path, "typo", about=about(body="lern.fit(1)"), state=False)
+    assert first.folder.name in stopped(tmp_path, "two", about=about(body="A")).note
+    stopped(tmp_path, "three", about=about(body="b"), status="finished")
+    assert not stopped(tmp_path, "four", about=about(body="B")).note  # the person is further on
 
 
 def test_a_run_that_goes_on_knows_the_values_that_it_began_with(tmp_path):

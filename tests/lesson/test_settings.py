@@ -120,3 +120,10 @@ def test_what_is_known_of_recipe_quick_is_what_stands_in_it():
     from fastmagic.lesson.start import QUICK_MOST
 
     assert f"\nmost = {QUICK_MOST}\n" in recipes.body("quick")
+
+
+@pytest.mark.parametrize("given", [{"size": "64"}, {"epochs": "3"}, {"lr": "1e-3"}, {"bs": True}])
+def test_what_is_no_number_is_refused_by_its_name(given):
+    [name] = given
+    with pytest.raises(BadInput, match=f"{name} is .* no number"):
+        settled(given)
