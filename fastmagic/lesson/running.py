@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from fastmagic.progress import View
 from fastmagic.ranks.team import Team
 
 BY_HAND = "stopped by hand"
+NOT_KEPT = (
+    "what was trained is still there, as `learn` and `result.learn`: make room on the disk, then "
+    "`learn.export(FILE)` keeps it"
+)
 
 
 def run_body(
@@ -86,7 +91,7 @@ def run_body(
             drawn = figures.Figures()
             cells.run(lesson.cell, lesson.namespace, display)
             if not team.rank:
-                _say_where(drawn.keep(run.folder), lesson.view)
+                _say_where(drawn.keep(run.folder), drawn.trouble, lesson.view)
             lesson.view.clear_bar()
             _validate_if_needed(lesson, session)
         status = "finished"
@@ -101,9 +106,7 @@ def run_body(
             result = outcome.gather(
                 lesson, run, session, monitor, status=status, device=device, started=started
             )
-            for trouble in report.write(result):
-                lesson.view.note(trouble)
-            run.mark(status)
+            result = _kept(result, run, session)
             _copy_results(run, lesson.view)
     if team.alone:
         session.stops.pass_on()
@@ -129,6 +132,17 @@ def copied_once(team: Team, pictures_for: Callable[..., Any]) -> Callable[..., A
     return give
 
 
+def _kept(result: report.TrainResult, run: runs.Run, session: Any) -> report.TrainResult:
+    """Write the result and how the run ended; what a full disk refuses is among the incidents."""
+    trouble = report.write(result)
+    unmarked = run.mark(result.status)
+    if trouble and not unmarked:
+        trouble = report.write(result)  # the states of a finished run are gone: there may be room
+    for what in (*trouble, *unmarked):
+        session.incident(what, NOT_KEPT, when="at the end")
+    return replace(result, incidents=tuple(session.incidents)) if trouble or unmarked else result
+
+
 def _copy_results(run: runs.Run, view: View) -> None:
     """Keep the report and the model where the copy of the run is."""
     if run.copy is None:
@@ -139,7 +153,12 @@ def _copy_results(run: runs.Run, view: View) -> None:
         view.note(f"The report could not be copied to {run.copy} ({error.strerror or error}).")
 
 
-def _say_where(pictures: list[Path], view: View) -> None:
+def _say_where(pictures: list[Path], trouble: str, view: View) -> None:
+    if trouble:
+        view.note(
+            f"A figure could not be saved ({trouble}); it is still open: "
+            "plt.gcf().savefig(FILE) saves it elsewhere."
+        )
     if pictures:
         names = ", ".join(file.name for file in pictures)
         view.note(f"What the lesson has drawn is in {pictures[0].parent}: {names}.")

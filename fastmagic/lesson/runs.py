@@ -9,8 +9,10 @@ elsewhere, on a mounted Google Drive say: where this machine has no such run, it
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -74,18 +76,51 @@ class Run:
         """The folder of the stages' states; gone once the run has finished."""
         return self.folder / "states"
 
-    def mark(self, status: str) -> None:
-        """Write down how the run stands: `running`, `stopped`, `failed` or `finished`."""
-        told = {**self.about, "identity": self.identity, "status": status}
-        write_json(self.folder / "run.json", told)
-        if status == "finished":
-            shutil.rmtree(self.states, ignore_errors=True)
+    def mark(self, status: str) -> tuple[str, ...]:
+        """Write down how the run stands: `running`, `stopped`, `failed` or `finished`.
+
+        Returns
+        -------
+        tuple of str
+            What could not be written, and why; empty where all is well.
+        """
+        trouble = []
+        try:
+            self.write_down(status)
+            if status == "finished":
+                shutil.rmtree(self.states, ignore_errors=True)
+        except OSError as error:
+            trouble.append(
+                f"that the run {status} could not be written ({error.strerror or error})"
+            )
+        self.mark_copy(status)
+        return tuple(trouble)
+
+    def write_down(self, status: str) -> None:
+        """Write into the run's own folder how it stands.
+
+        Raises
+        ------
+        OSError
+            Where it cannot be written; what was there is as it was.
+        """
+        file, told = self.folder / "run.json", self._told(status)
+        try:
+            write_json(file, told)
+        except OSError:
+            _write_over(file, told)
+
+    def mark_copy(self, status: str) -> None:
+        """Write into the copy, where there is one, how the run stands."""
         if self.copy is not None:
             with contextlib.suppress(OSError):
                 self.copy.mkdir(parents=True, exist_ok=True)
-                write_json(self.copy / "run.json", told)
+                write_json(self.copy / "run.json", self._told(status))
                 if status == "finished":
                     shutil.rmtree(self.copy / "states", ignore_errors=True)
+
+    def _told(self, status: str) -> dict[str, Any]:
+        return {**self.about, "identity": self.identity, "status": status}
 
     def release(self) -> None:
         """Let others have the folder."""
@@ -160,7 +195,8 @@ def claim(
                 run.note = run.note or _why_new(runs, about or {}, run.folder)
         run.about = {**(about or {}), **({"values": run.before["values"]} if run.before else {})}
         run.copy = None if copies is None else copies / run.folder.name
-        run.mark("running")
+        run.write_down("running")
+        run.mark_copy("running")
         return run
     except OSError as error:
         raise LessonError(
@@ -254,7 +290,7 @@ def _try(folder: Path, identity: str, *, go_on: bool) -> Run | None:
         return None
     before = _about(_read_status(folder)) if go_on else {}
     run = Run(folder, identity, go_on, "", lock, before=before)
-    run.mark("running")
+    run.write_down("running")
     return run
 
 
@@ -303,3 +339,14 @@ def write_json(path: Path, content: Any) -> None:
     """Write JSON whole or not at all, so that a kill leaves the old file or the new one."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     whole.write_text(path, f"{text}\n")
+
+
+def _write_over(path: Path, content: Any) -> None:
+    """Write JSON, closer set, where the old lies: a full disk has no room for another file."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    with path.open("r+b", buffering=0) as file:
+        if len(text) > os.fstat(file.fileno()).st_size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        file.write(text)
+        file.truncate()
+        os.fsync(file.fileno())
