@@ -14,7 +14,7 @@ import fastmagic
 from fastmagic.errors import first_line
 from fastmagic.gpu import chart
 from fastmagic.gpu.monitor import Monitor, MonitorSummary
-from fastmagic.lesson import order, runs
+from fastmagic.lesson import order, quicker, runs
 from fastmagic.lesson.loading import Loading, measured
 from fastmagic.lesson.report import Curves, Judged, TrainResult
 from fastmagic.lesson.start import Lesson, is_ours
@@ -130,7 +130,7 @@ def _loading(
     lesson: Lesson, session: Any, device: str, learn: Any, summary: MonitorSummary
 ) -> Loading | None:
     loader = getattr(getattr(learn, "dls", None), "train", None)
-    reads_photographs = "pictures" not in lesson.choices  # not small copies of them
+    reads_photographs = lesson.choices.get("pictures") != quicker.COPIED  # not all small copies
     loads = "loading" not in lesson.choices  # the pictures are not in the GPU's memory already
     known = learn is not None and is_ours(learn) and loads
     return measured(
