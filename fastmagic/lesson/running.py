@@ -136,11 +136,14 @@ def _kept(result: report.TrainResult, run: runs.Run, session: Any) -> report.Tra
     """Write the result and how the run ended; what a full disk refuses is among the incidents."""
     trouble = report.write(result)
     unmarked = run.mark(result.status)
-    if trouble and not unmarked:
-        trouble = report.write(result)  # the states of a finished run are gone: there may be room
-    for what in (*trouble, *unmarked):
+    if not trouble and not unmarked:
+        return result
+    for what, what_to_do in unmarked:
+        session.incident(what, what_to_do, when="at the end")
+    result = replace(result, incidents=tuple(session.incidents))
+    for what in report.write(result):  # a finished run's states are gone: there may be room now
         session.incident(what, NOT_KEPT, when="at the end")
-    return replace(result, incidents=tuple(session.incidents)) if trouble or unmarked else result
+    return replace(result, incidents=tuple(session.incidents))
 
 
 def _copy_results(run: runs.Run, view: View) -> None:
@@ -150,7 +153,10 @@ def _copy_results(run: runs.Run, view: View) -> None:
     try:
         bring_results(run.folder, run.copy)
     except OSError as error:
-        view.note(f"The report could not be copied to {run.copy} ({error.strerror or error}).")
+        view.note(
+            f"The report could not be copied to {run.copy} ({error.strerror or error}). "
+            f"It is in {run.folder}: copy it when that place can be written again."
+        )
 
 
 def _say_where(pictures: list[Path], trouble: str, view: View) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 
 import pytest
 
@@ -87,9 +88,46 @@ def test_a_run_that_cannot_even_be_marked_says_so(small_disk):
     run = runs.claim(disk, "one", name="mine", stem="s", about={"parts": {"body": "x"}})
     filler(disk)()
     run.about["precision"] = "x" * 20_000  # more than the old file has room for
-    [said] = run.mark("finished")
-    assert said == "that the run finished could not be written (No space left on device)"
+    [(what, what_to_do)] = run.mark("finished")
+    assert what == f"{run.folder} does not say that the run has finished (No space left on device)"
+    assert "make room on the disk" in what_to_do
     assert status_of(disk) == "running"
     (disk / "filler").unlink()
     assert run.mark("finished") == ()
+    run.release()
+
+
+def test_a_drive_that_refuses_at_the_end_is_told(small_folder, small_disk, tmp_path):
+    drive = small_disk(60_000_000)
+
+    def refuse():
+        subprocess.run(["mount", "-o", "remount,ro", str(drive)], check=True)
+
+    def lesson(machine, **names):
+        return fastmagic.train_lesson1(
+            small_folder,
+            "learn.fit(1)\nrefuse()",
+            runs_folder=tmp_path / machine,
+            copies=drive,
+            namespace=names,
+            **SMALL,
+        )
+
+    result = lesson("here", refuse=refuse)
+    copy = drive / result.folder.name
+    told = json.loads((copy / "run.json").read_text())
+    assert told["status"] == "running"  # another machine would go on
+    incident = result.incidents[-1]
+    assert incident.what == f"{copy} does not say that the run has finished (Read-only file system)"
+    assert f"copy {result.folder}/run.json there" in incident.done
+    kept = json.loads((result.folder / "result.json").read_text())
+    assert kept["status"] == "finished" and kept["incidents"][-1]["what"] == incident.what
+
+
+def test_a_full_drive_still_learns_how_a_run_ended(small_disk, tmp_path):
+    drive = small_disk(100_000)
+    run = runs.claim(tmp_path / "runs", "one", name="mine", stem="s", copies=drive)
+    filler(drive)()
+    assert run.mark("finished") == ()
+    assert status_of(drive) == "finished"
     run.release()
