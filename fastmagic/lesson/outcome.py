@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import shutil
 import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import fastmagic
+from fastmagic.errors import first_line
 from fastmagic.gpu import chart
 from fastmagic.gpu.monitor import Monitor, MonitorSummary
-from fastmagic.lesson import order, runs
+from fastmagic.lesson import order, quicker, runs
 from fastmagic.lesson.loading import Loading, measured
 from fastmagic.lesson.report import Curves, Judged, TrainResult
 from fastmagic.lesson.start import Lesson, is_ours
+
+LITTLE = 1_000_000
+"""Bytes: a disk that has no more is full."""
 
 VERSIONS_OF = ("torch", "torchvision", "fastai", "fastcore", "numpy", "pillow", "timm")
 
@@ -125,7 +130,7 @@ def _loading(
     lesson: Lesson, session: Any, device: str, learn: Any, summary: MonitorSummary
 ) -> Loading | None:
     loader = getattr(getattr(learn, "dls", None), "train", None)
-    reads_photographs = "pictures" not in lesson.choices  # not small copies of them
+    reads_photographs = lesson.choices.get("pictures") != quicker.COPIED  # not all small copies
     loads = "loading" not in lesson.choices  # the pictures are not in the GPU's memory already
     known = learn is not None and is_ours(learn) and loads
     return measured(
@@ -152,7 +157,15 @@ def _export(learn: Any, folder: Path, session: Any) -> Path | None:
     try:
         learn.export(target)
     except Exception as error:  # pickle raises what the person's own objects raise
-        session.incident(f"the model could not be exported ({error})", "training is not affected")
+        why = first_line(error)
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(folder).free < LITTLE:  # torch does not say so
+                why = "No space left on device"
+            target.unlink(missing_ok=True)  # half a model
+        session.incident(
+            f"the model could not be exported ({why})",
+            "training is not affected; `learn.export(FILE)` tries it again",
+        )
         return None
     return target
 

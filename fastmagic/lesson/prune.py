@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -25,12 +26,15 @@ class Old:
     status
         `finished`, `stopped`, `failed`; `running` where it was killed.
     size
-        Bytes.
+        Bytes, without the copy.
+    copy
+        Where its copy lies; None where it has none.
     """
 
     folder: Path
     status: str
     size: int
+    copy: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,15 @@ class Pruned(Shown):
         How many runs are still there.
     dry_run
         Whether nothing was removed yet.
+    copies
+        The folder of the runs' copies; None where they have none.
     """
 
     folder: Path
     removed: tuple[Old, ...]
     left: int
     dry_run: bool
+    copies: Path | None = None
 
     def face(self) -> Face:
         """Build the report that a person sees."""
@@ -65,6 +72,10 @@ class Pruned(Shown):
         if self.removed:
             rows = [(one.folder.name, one.status, faces.size(one.size)) for one in self.removed]
             parts.append(table(("run", "status", "size"), rows))
+        copied = sum(one.copy is not None for one in self.removed)
+        if copied:
+            said = "1 copy" if copied == 1 else f"{copied} copies"
+            parts.append(Text(f"{said} {done} with them, in {self.copies}."))
         return Face("Older runs", tuple(parts))
 
 
@@ -72,10 +83,11 @@ def prune(
     keep: int = 5,
     runs_folder: str | Path | None = None,
     *,
+    copies: str | Path | None = None,
     unfinished: bool = False,
     dry_run: bool = False,
 ) -> Pruned:
-    """Remove older runs of the lesson: reports, models and states.
+    """Remove older runs of the lesson, reports, models and states, and with each its copy.
 
     Nothing removes them by itself, for a run is somebody's work. One that is going on now is never
     touched.
@@ -86,6 +98,9 @@ def prune(
         How many of the newest to keep.
     runs_folder
         The folder of all runs; that of this platform by default.
+    copies
+        The folder of the runs' copies, as in `train_lesson1`; on Colab a mounted Drive's by
+        default. A run whose copy stayed would be gone on with from there.
     unfinished
         Whether those go too that were stopped, and could still be gone on with.
     dry_run
@@ -107,40 +122,59 @@ def prune(
     """
     if keep < 0:
         raise BadInput(f"keep={keep} is out of range.", "Give how many runs to keep, such as 5.")
-    root = platforms.run_folders(platforms.where(), runs_folder)[0]
+    root, copied_to = platforms.run_folders(platforms.where(), runs_folder, copies)
     if runs_folder is not None and not root.is_dir():
         raise BadInput(f"There is no folder {root}.", "Give the folder of the runs.")
     runs = sorted(root.glob("*/run.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-    old = [_look(file) for file in reversed(runs[keep:])]
+    old = [_look(file, copied_to) for file in reversed(runs[keep:])]
     going = tuple(one for one in old if one.status == "finished" or unfinished)
-    removed = tuple(one for one in going if _is_free(one.folder) and (dry_run or _remove(one)))
-    return Pruned(root, removed, len(runs) - len(removed), dry_run)
+    removed = tuple(one for one in going if _gone(one, dry_run=dry_run))
+    return Pruned(root, removed, len(runs) - len(removed), dry_run, copied_to)
 
 
-def _look(file: Path) -> Old:
-    try:
-        status = str(json.loads(file.read_text(encoding="utf-8"))["status"])
-    except (OSError, ValueError, LookupError, TypeError):
-        status = "unknown"
+def _look(file: Path, copies: Path | None) -> Old:
+    told = _told(file)
+    copy = None if copies is None else copies / str(told.get("copy", file.parent.name))
+    if copy is not None and told.get("identity") != _told(copy / "run.json").get("identity", ""):
+        copy = None  # none, or of another run that has the same name
     sizes = [one.lstat().st_size for one in file.parent.rglob("*") if not one.is_dir()]
-    return Old(file.parent, status, sum(sizes))
+    return Old(file.parent, str(told.get("status", "unknown")), sum(sizes), copy)
 
 
-def _is_free(folder: Path) -> bool:
-    """Say whether no notebook works in a run's folder now."""
+def _told(file: Path) -> dict[str, Any]:
+    """Give what is written down of a run; nothing where that cannot be read."""
     try:
-        with FileLock(str(folder / ".lock")).acquire(timeout=0):
-            return True
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _gone(run: Old, *, dry_run: bool) -> bool:
+    """Remove a run, its copy first; False where a notebook works in it now."""
+    try:
+        with FileLock(str(run.folder / ".lock")).acquire(timeout=0):
+            for folder in () if dry_run else (run.copy, run.folder):
+                if folder is not None:
+                    _empty(folder)
     except (Timeout, OSError):
         return False
+    for folder in () if dry_run else (run.copy, run.folder):
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)  # but the lock, it is empty
+    return True
 
 
-def _remove(run: Old) -> bool:
+def _empty(folder: Path) -> None:
+    """Remove what is in a folder, but the lock that is held; `run.json` last, to be tried again."""
     try:
-        shutil.rmtree(run.folder)
+        for one in sorted(folder.iterdir(), key=lambda one: one.name == "run.json"):
+            if one.is_dir() and not one.is_symlink():
+                shutil.rmtree(one)
+            elif one.name != ".lock":
+                one.unlink()
     except OSError as error:
         raise LessonError(
-            f"{run.folder} cannot be removed ({error.strerror or error}).",
+            f"{folder} cannot be removed ({error.strerror or error}).",
             "Close what has it open, or remove it by hand.",
         ) from error
-    return True

@@ -118,8 +118,8 @@ def sped_up(lesson: Lesson, cache_limit: float, cache: Path | None = None) -> It
 
     def pictures_for(loader: Any, numbers: Any = None) -> Any:
         found = None if shelf is None else shelf.pictures_for(loader, numbers)
-        if found is not None:  # a body's own loaders may read in another way
-            choices["pictures"] = COPIED
+        if shelf is not None and found is not None:  # a body's own loaders may read otherwise
+            choices["pictures"] = shelf.lacking() or COPIED
         return found
 
     def batches_for(loader: Any, pictures: Any, plain: type) -> Any:

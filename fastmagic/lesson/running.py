@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from fastmagic.progress import View
 from fastmagic.ranks.team import Team
 
 BY_HAND = "stopped by hand"
+NOT_KEPT = (
+    "what was trained is still there, as `learn` and `result.learn`: make room on the disk, then "
+    "`learn.export(FILE)` keeps it"
+)
 
 
 def run_body(
@@ -86,7 +91,7 @@ def run_body(
             drawn = figures.Figures()
             cells.run(lesson.cell, lesson.namespace, display)
             if not team.rank:
-                _say_where(drawn.keep(run.folder), lesson.view)
+                _say_where(drawn.keep(run.folder), drawn.trouble, lesson.view)
             lesson.view.clear_bar()
             _validate_if_needed(lesson, session)
         status = "finished"
@@ -101,9 +106,7 @@ def run_body(
             result = outcome.gather(
                 lesson, run, session, monitor, status=status, device=device, started=started
             )
-            for trouble in report.write(result):
-                lesson.view.note(trouble)
-            run.mark(status)
+            result = _kept(result, run, session)
             _copy_results(run, lesson.view)
     if team.alone:
         session.stops.pass_on()
@@ -129,6 +132,20 @@ def copied_once(team: Team, pictures_for: Callable[..., Any]) -> Callable[..., A
     return give
 
 
+def _kept(result: report.TrainResult, run: runs.Run, session: Any) -> report.TrainResult:
+    """Write the result and how the run ended; what a full disk refuses is among the incidents."""
+    trouble = report.write(result)
+    unmarked = run.mark(result.status)
+    if not trouble and not unmarked:
+        return result
+    for what, what_to_do in unmarked:
+        session.incident(what, what_to_do, when="at the end")
+    result = replace(result, incidents=tuple(session.incidents))
+    for what in report.write(result):  # a finished run's states are gone: there may be room now
+        session.incident(what, NOT_KEPT, when="at the end")
+    return replace(result, incidents=tuple(session.incidents))
+
+
 def _copy_results(run: runs.Run, view: View) -> None:
     """Keep the report and the model where the copy of the run is."""
     if run.copy is None:
@@ -136,10 +153,18 @@ def _copy_results(run: runs.Run, view: View) -> None:
     try:
         bring_results(run.folder, run.copy)
     except OSError as error:
-        view.note(f"The report could not be copied to {run.copy} ({error.strerror or error}).")
+        view.note(
+            f"The report could not be copied to {run.copy} ({error.strerror or error}). "
+            f"It is in {run.folder}: copy it when that place can be written again."
+        )
 
 
-def _say_where(pictures: list[Path], view: View) -> None:
+def _say_where(pictures: list[Path], trouble: str, view: View) -> None:
+    if trouble:
+        view.note(
+            f"A figure could not be saved ({trouble}); it is still open: "
+            "plt.gcf().savefig(FILE) saves it elsewhere."
+        )
     if pictures:
         names = ", ".join(file.name for file in pictures)
         view.note(f"What the lesson has drawn is in {pictures[0].parent}: {names}.")

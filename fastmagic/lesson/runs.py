@@ -9,8 +9,10 @@ elsewhere, on a mounted Google Drive say: where this machine has no such run, it
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -33,6 +35,13 @@ CHANGED = {
     "after": "the lesson that it goes on from",
 }
 """The parts of a cell's identity, in a person's words."""
+
+MARK_HERE = "the same cell would go on with it: make room on the disk, or begin anew with --fresh"
+MARK_COPY = (
+    "another machine would go on with it: when it can be written again, copy {run}/run.json there, "
+    "or remove {copy}"
+)
+_HAS = {"running": "goes on", "stopped": "stopped", "failed": "failed", "finished": "has finished"}
 
 
 @dataclass
@@ -74,18 +83,43 @@ class Run:
         """The folder of the stages' states; gone once the run has finished."""
         return self.folder / "states"
 
-    def mark(self, status: str) -> None:
-        """Write down how the run stands: `running`, `stopped`, `failed` or `finished`."""
-        told = {**self.about, "identity": self.identity, "status": status}
-        write_json(self.folder / "run.json", told)
-        if status == "finished":
-            shutil.rmtree(self.states, ignore_errors=True)
-        if self.copy is not None:
-            with contextlib.suppress(OSError):
-                self.copy.mkdir(parents=True, exist_ok=True)
-                write_json(self.copy / "run.json", told)
+    def mark(self, status: str) -> tuple[tuple[str, str], ...]:
+        """Write down how the run stands: `running`, `stopped`, `failed` or `finished`.
+
+        Returns
+        -------
+        tuple of tuple of str
+            What could not be written, and what to do; empty where all is well.
+        """
+        trouble = []
+        for folder, what_to_do in ((self.folder, MARK_HERE), (self.copy, MARK_COPY)):
+            if folder is None:
+                continue
+            try:
+                self.write_down(status, folder)
                 if status == "finished":
-                    shutil.rmtree(self.copy / "states", ignore_errors=True)
+                    shutil.rmtree(folder / "states", ignore_errors=True)
+            except OSError as error:
+                what = f"{folder} does not say that the run {_HAS[status]} ({_why(error)})"
+                trouble.append((what, what_to_do.format(run=self.folder, copy=self.copy)))
+        return tuple(trouble)
+
+    def write_down(self, status: str, folder: Path) -> None:
+        """Write into the run's own folder, or that of its copy, how it stands.
+
+        Raises
+        ------
+        OSError
+            Where it cannot be written; what was there is as it was.
+        """
+        told = {**self.about, "identity": self.identity, "status": status}
+        if self.copy is not None:
+            told["copy"] = self.copy.name
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            write_json(folder / "run.json", told)
+        except OSError:
+            _write_over(folder / "run.json", told)
 
     def release(self) -> None:
         """Let others have the folder."""
@@ -160,7 +194,10 @@ def claim(
                 run.note = run.note or _why_new(runs, about or {}, run.folder)
         run.about = {**(about or {}), **({"values": run.before["values"]} if run.before else {})}
         run.copy = None if copies is None else _copy_of(run, copies)
-        run.mark("running")
+        run.write_down("running", run.folder)
+        if run.copy is not None:
+            with contextlib.suppress(OSError):  # it is told where the state is copied
+                run.write_down("running", run.copy)
         return run
     except OSError as error:
         raise LessonError(
@@ -280,7 +317,7 @@ def _try(folder: Path, identity: str, *, go_on: bool) -> Run | None:
         return None
     before = _about(_read_status(folder)) if go_on else {}
     run = Run(folder, identity, go_on, "", lock, before=before)
-    run.mark("running")
+    run.write_down("running", folder)
     return run
 
 
@@ -329,3 +366,18 @@ def write_json(path: Path, content: Any) -> None:
     """Write JSON whole or not at all, so that a kill leaves the old file or the new one."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     whole.write_text(path, f"{text}\n")
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _write_over(path: Path, content: Any) -> None:
+    """Write JSON, closer set, where the old lies: a full disk has no room for another file."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    with path.open("r+b", buffering=0) as file:
+        if len(text) > os.fstat(file.fileno()).st_size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        file.write(text)
+        file.truncate()
+        os.fsync(file.fileno())

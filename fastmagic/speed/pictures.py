@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import math
 import mmap
@@ -25,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 VERSION = 1
 """Of what `small_copy` makes; another one makes all copies again."""
@@ -35,6 +36,10 @@ HELD = 2**26
 
 TOGETHER = 256
 """Pictures that are written and synced at once."""
+
+
+class AtLimit(OSError):
+    """The copies may not take more."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +101,15 @@ class Pictures:
         Width and height of what is cut out of a copy.
     limit
         Bytes that the copies may take; pictures beyond it are reduced again each time.
+    trouble
+        Why copies were not made when they were to be, last time; None where all is well. filelock's
+        `Timeout` where another process was at it, `AtLimit`, or what the system refused.
     """
 
     folder: Path | None
     size: tuple[int, int]
     limit: float = float("inf")
+    trouble: OSError | None = None
     _known: dict[str, Copy] = field(default_factory=dict)
     _bytes: Any = None
     _read_bytes: int = 0
@@ -110,7 +119,7 @@ class Pictures:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open file out, for a process that loads pictures."""
-        return {**vars(self), "_bytes": None}
+        return {**vars(self), "_bytes": None, "trouble": None}
 
     def load(self, file: Path) -> Any:
         """Give a picture's copy as fastai's `PILImage`, kept or made now."""
@@ -229,8 +238,8 @@ class Pictures:
     ) -> int:
         """Make the copies that are missing; give how many were made.
 
-        Another process that is at it already is left to it. A disk that is full ends it: what is
-        there is used.
+        Another process that is at it already is left to it. The limit or a disk that is full ends
+        it: what is there is used. `trouble` says so.
 
         Parameters
         ----------
@@ -247,18 +256,19 @@ class Pictures:
             return 0
         todo = self.missing(files)
         made = 0
+        self.trouble = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(str(self.folder / ".lock")).acquire(timeout=0):
                 self._read()
                 todo = self.missing(todo)
                 for batch in _in_turns(todo, TOGETHER):
-                    if enough():
+                    if enough() or self.trouble is not None:
                         break
                     made += self._append(batch, threads)
                     tell(made, len(todo))
-        except (Timeout, OSError):
-            pass
+        except OSError as error:  # filelock's Timeout is one
+            self.trouble = error
         self._open()
         return made
 
@@ -268,30 +278,34 @@ class Pictures:
         new: dict[str, Copy] = {}
         with (
             ThreadPoolExecutor(threads) as crew,
-            (self.folder / "pictures").open("ab") as store,
+            (self.folder / "pictures").open("ab", buffering=0) as store,
         ):
             store.truncate(end)  # what a kill left without a line
-            for file, picture in zip(files, crew.map(self._copy, files), strict=True):
-                if picture is None:
-                    continue
-                told = file.stat()
-                known = Copy(told.st_size, told.st_mtime_ns, end, *picture.size)
-                if known.end > self.limit:
-                    raise OSError("the limit is reached")
-                store.write(picture.tobytes())
-                new[str(file)], end = known, known.end
-            store.flush()
+            try:
+                for file, made in zip(files, crew.map(self._copy, files), strict=True):
+                    if made is not None:
+                        picture, (size, changed) = made
+                        known = Copy(size, changed, end, *picture.size)
+                        if known.end > self.limit:
+                            raise AtLimit
+                        _write(store, picture.tobytes())
+                        new[str(file)], end = known, known.end
+            except AtLimit as error:
+                self.trouble = error
+            except OSError as error:  # the last one makes room for the lines of the others
+                self.trouble = error
+                store.truncate(new.popitem()[1].offset if new else end)
             os.fsync(store.fileno())
-        with (self.folder / "index.jsonl").open("a", encoding="utf-8") as index:
-            for name, known in new.items():
-                line = [name, known.size, known.changed, known.offset, known.width, known.height]
-                index.write(json.dumps(line) + "\n")
+        with (self.folder / "index.jsonl").open("ab", buffering=0) as index:
+            _write(index, "".join(map(_line, new.items())).encode())
         self._known.update(new)
         return len(new)
 
-    def _copy(self, file: Path) -> Any:
+    def _copy(self, file: Path) -> tuple[Any, tuple[int, int]] | None:
+        """Give a picture's copy, and the size and time of change of what it is made of."""
         try:
-            return small_copy(file, self.size)
+            told = file.stat()
+            return small_copy(file, self.size), (told.st_size, told.st_mtime_ns)
         except OSError:  # it is told where it is trained on
             return None
 
@@ -323,6 +337,19 @@ class Pictures:
             except (OSError, ValueError):
                 self._known = {}
         return self._bytes is not None
+
+
+def _line(named: tuple[str, Copy]) -> str:
+    name, known = named
+    told = [name, known.size, known.changed, known.offset, known.width, known.height]
+    return json.dumps(told) + "\n"
+
+
+def _write(file: io.FileIO, data: bytes) -> None:
+    """Write all at once, with nothing left in a buffer where the disk is full."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 def rectangle(

@@ -10,8 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import Timeout
+
+from fastmagic import faces
 from fastmagic.errors import first_line
-from fastmagic.speed.pictures import Pictures, folder_of, small_copy
+from fastmagic.speed.pictures import AtLimit, Pictures, folder_of, small_copy
 from fastmagic.speed.resident import BILINEAR, Resident, fits
 
 if TYPE_CHECKING:
@@ -42,7 +45,8 @@ class Shelf:
         Says of a device, a number of bytes, and those that are there already, whether pictures may
         be kept there.
     note
-        Called with a sentence where a device cannot keep them after all.
+        Called with a sentence where a device cannot keep them after all, and, once for each
+        reason, where copies could not be made.
     """
 
     def __init__(
@@ -62,6 +66,8 @@ class Shelf:
         self._kept_away: weakref.WeakSet[Any] = weakref.WeakSet()  # data sets, from devices
         self._made: dict[tuple[Any, ...], Pictures] = {}
         self._whole: set[tuple[Any, ...]] = set()
+        self._lacks: dict[tuple[Any, ...], tuple[int, int, str]] = {}  # how many, of, why
+        self._told: set[str] = set()
         self._asked: weakref.WeakKeyDictionary[Any, Path | None] = (
             weakref.WeakKeyDictionary()
         )  # where whose photographs lie
@@ -97,9 +103,47 @@ class Shelf:
         if key not in self._whole and (numbers is not None or loader.n == len(files)):
             wanted = files if numbers is None else [files[number] for number in numbers]
             pictures.make(wanted, self._threads, self._tell)
-            if len(wanted) == len(files):
+            self._look_at(key, pictures, wanted)
+            if len(wanted) == len(files) and not isinstance(pictures.trouble, Timeout):
                 self._whole.add(key)
         return pictures
+
+    def _look_at(self, key: tuple[Any, ...], pictures: Pictures, wanted: Sequence[Path]) -> None:
+        """Note how many copies are not there that should be, and say why, each reason once."""
+        missing = 0 if pictures.trouble is None else len(pictures.missing(wanted))
+        self._lacks.pop(key, None)
+        if missing and pictures.trouble is not None:
+            why = self._why(pictures.trouble, pictures.limit)
+            self._lacks[key] = missing, len(wanted), why
+            if why not in self._told:
+                self._told.add(why)
+                self._note(f"Not all small copies of the pictures were made: {why}.")
+
+    def _why(self, trouble: OSError, limit: float) -> str:
+        """Say why copies were not made, and what to do."""
+        if isinstance(trouble, Timeout):
+            return "another process is making them, which the next pass looks for"
+        if isinstance(trouble, AtLimit):
+            return (
+                f"the copies may take {faces.size(limit)}; --cache-limit GB and room in "
+                f"{self._cache} let them take more"
+            )
+        return f"{trouble.strerror or trouble}; make room in {self._cache}, or let it be written"
+
+    def lacking(self) -> str:
+        """Say how many pictures have no copy that should have one, and why; empty where none.
+
+        Examples
+        --------
+        >>> Shelf(Path("cache"), 1e9, 1).lacking()
+        ''
+        """
+        if not self._lacks:
+            return ""
+        missing = sum(missing for missing, _, _ in self._lacks.values())
+        of = sum(of for _, of, _ in self._lacks.values())
+        why = "; ".join(dict.fromkeys(why for _, _, why in self._lacks.values()))
+        return f"{missing:,} of {of:,} have no small copy and are decoded in every pass: {why}."
 
     def _copies(self, root: Path, size: tuple[int, int]) -> Pictures:
         folder = folder_of(self._cache, root, size)

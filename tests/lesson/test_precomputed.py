@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
+import subprocess
+import sys
+import tempfile
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -229,3 +235,53 @@ def test_only_that_part_is_loaded(small_folder):
         assert (learn.dls.train.n, learn.dls.valid.n) == (12, 16)
         learn.fit(1, 1e-3)
     assert learn.dls.train.n == 32
+
+
+ON_A_FULL_DISK = """
+import sys
+from tests.lesson.test_precomputed import fit, learner, within
+learn = learner(sys.argv[1], augment=False)
+with within(learn):
+    fit(learn)
+print(type(learn.model[1]).__name__, learn.recorder.values[-1][1])
+"""
+
+
+def test_where_the_temporary_disk_is_full_small_features_lie_in_memory(small_folder, small_disk):
+    def trained_in(temporary):
+        done = subprocess.run(
+            [sys.executable, "-c", ON_A_FULL_DISK, str(small_folder)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": os.pathsep.join(sys.path)},
+            cwd=Path(__file__).parents[2],
+        )
+        assert done.returncode == 0, (done.returncode, done.stderr)  # -7 is SIGBUS
+        return done.stdout
+
+    assert trained_in(small_disk(60_000)) == trained_in("/tmp")
+
+
+@pytest.mark.parametrize("allocates", [True, False])
+def test_features_that_fit_nowhere_are_an_error_with_the_next_step(
+    small_disk, monkeypatch, allocates
+):
+    from fastmagic.lesson.additions.precomputed import reserve, room_for
+
+    disk = small_disk(1_000_000)
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    with tempfile.TemporaryFile() as file:
+        with pytest.raises(OSError, match="tempdir") as caught:
+            room_for((1000, 2000), file, memory=8_000_000)
+        assert caught.value.errno == errno.ENOSPC
+        assert "1,000 pictures take 8 MB" in str(caught.value)
+        assert f"{disk} has 1 MB free" in str(caught.value)
+        room_for((100, 1000), file)[:] = 1
+        assert os.fstat(file.fileno()).st_blocks * 512 >= 400_000
+        file.truncate(0)
+        allocate = os.posix_fallocate if allocates else None
+        with pytest.raises(OSError, match="No space left"):
+            reserve(file, 2_000_000, allocate)
+        file.truncate(0)
+        reserve(file, 500_000, allocate)
+        assert os.fstat(file.fileno()).st_blocks * 512 >= 500_000

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
 import fastmagic
-from fastmagic.errors import BadInput
+from fastmagic.errors import BadInput, LessonError
 from fastmagic.lesson import runs
 
 
@@ -52,6 +54,92 @@ def test_a_run_that_goes_on_now_is_not_touched(several):
     fastmagic.prune(keep=0, runs_folder=several, unfinished=True)
     assert names(several) == ["run1"]
     going.release()
+
+
+def test_a_copy_goes_with_its_run_which_does_not_come_back(tmp_path):
+    copies, folder = tmp_path / "drive", tmp_path / "runs"
+
+    def claim():
+        return runs.claim(folder, "cell", name="mine", stem="x", copies=copies)
+
+    run = claim()
+    (run.copy / "states").mkdir()
+    run.mark("stopped")
+    run.release()
+    told = fastmagic.prune(0, folder, copies=copies, unfinished=True, dry_run=True)
+    assert f"1 copy would be removed with them, in {copies}" in " ".join(str(told).split())
+    assert names(copies) == ["mine"]
+    told = fastmagic.prune(0, folder, copies=copies, unfinished=True)
+    assert f"1 copy removed with them, in {copies}" in " ".join(str(told).split())
+    assert json.dumps(told.to_dict())
+    assert names(folder) == names(copies) == []
+    again = claim()
+    assert not again.resumed
+    again.release()
+
+
+def test_the_copy_of_another_run_of_that_name_stays(tmp_path):
+    for place, cell in (("here", "one"), ("there", "two")):
+        copies = tmp_path / "drive" if place == "there" else None
+        run = runs.claim(tmp_path / place, cell, name="mine", stem="x", copies=copies)
+        run.mark("finished")
+        run.release()
+    told = fastmagic.prune(0, tmp_path / "here", copies=tmp_path / "drive")
+    assert told.removed[0].copy is None
+    assert names(tmp_path / "drive") == ["mine"]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can mount")
+def test_where_a_copy_cannot_be_removed_its_run_stays_to_be_removed_again(tmp_path):
+    run = runs.claim(tmp_path / "runs", "cell", name="mine", stem="x", copies=tmp_path / "drive")
+    run.mark("finished")
+    run.release()
+    busy = run.copy / "busy"
+    busy.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(busy)], capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        with pytest.raises(LessonError, match=r"drive/mine cannot be removed") as caught:
+            fastmagic.prune(0, tmp_path / "runs", copies=tmp_path / "drive")
+        assert caught.value.next_step
+        assert names(tmp_path / "runs") == ["mine"]
+    finally:
+        subprocess.run(["umount", str(busy)], check=True)
+    fastmagic.prune(0, tmp_path / "runs", copies=tmp_path / "drive")
+    assert names(tmp_path / "runs") == names(tmp_path / "drive") == []
+
+
+REMOVED = """
+import sys
+from pathlib import Path
+from filelock import FileLock, Timeout
+import fastmagic
+from fastmagic.lesson import runs
+run = runs.claim(Path(sys.argv[1]), "cell", name="mine", stem="x")
+run.states.mkdir()
+(run.states / "state").write_text("x")
+run.mark("stopped")
+run.release()
+def look(event, args):
+    if event == "shutil.rmtree" and run.states.is_dir():
+        lock = FileLock(str(run.folder / ".lock"))
+        try:
+            lock.acquire(timeout=0)
+            print("free")
+            lock.release()
+        except Timeout:
+            print("held")
+sys.addaudithook(look)
+fastmagic.prune(0, sys.argv[1], unfinished=True)
+print(run.folder.exists())
+"""
+
+
+def test_nobody_can_begin_in_a_run_that_is_being_removed(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", REMOVED, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["held", "False"]
 
 
 def test_a_folder_that_is_not_there_and_a_wrong_number_are_errors(tmp_path):

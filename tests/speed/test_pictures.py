@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -95,6 +96,30 @@ def test_a_limit_is_kept_and_what_is_beyond_it_is_made_each_time(photographs, tm
     assert looks(store, photographs) == none
 
 
+def test_at_the_limit_what_fits_is_kept_and_used(photographs, tmp_path):
+    from fastmagic.speed.pictures import AtLimit
+
+    none = looks(Pictures(None, (32, 32)), photographs)
+    store = Pictures(tmp_path / "store", (32, 32), limit=10_000)
+    assert store.make(photographs, threads=2) == 2
+    assert isinstance(store.trouble, AtLimit)
+    assert store.missing(photographs) == photographs[2:]
+    assert looks(store, photographs) == none
+    assert (tmp_path / "store" / "pictures").stat().st_size == 4608 + 4704
+    store.limit = float("inf")
+    assert store.make(photographs, threads=2) == 3 and store.trouble is None
+    assert looks(Pictures(tmp_path / "store", (32, 32)), photographs) == none
+
+
+def test_on_a_full_disk_what_fits_is_kept_and_used(photographs, small_disk):
+    none = looks(Pictures(None, (32, 32)), photographs)
+    store = Pictures(small_disk(5 * 4096) / "store", (32, 32))
+    assert store.make(photographs, threads=2) == 3
+    assert store.trouble.errno == errno.ENOSPC
+    assert Pictures(store.folder, (32, 32)).missing(photographs) == photographs[3:]
+    assert looks(store, photographs) == none
+
+
 def test_a_file_that_is_cut_short_or_a_line_that_is_costs_only_its_pictures(photographs, tmp_path):
     none = looks(Pictures(None, (32, 32)), photographs)
     Pictures(tmp_path / "store", (32, 32)).make(photographs, threads=1)
@@ -109,12 +134,13 @@ def test_a_file_that_is_cut_short_or_a_line_that_is_costs_only_its_pictures(phot
 
 
 def test_another_process_that_makes_them_is_left_to_it(photographs, tmp_path):
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     store = Pictures(tmp_path / "store", (32, 32))
     (tmp_path / "store").mkdir()
     with FileLock(str(tmp_path / "store" / ".lock")):
         assert store.make(photographs, threads=1) == 0
+    assert isinstance(store.trouble, Timeout)
     assert looks(store, photographs) == looks(Pictures(None, (32, 32)), photographs)
 
 

@@ -48,6 +48,34 @@ def test_a_store_that_cannot_be_kept_changes_nothing(small_folder, tmp_path):
     assert none.weights_sha256 == kept.weights_sha256
 
 
+def test_the_report_says_how_many_photographs_are_decoded_each_time(small_folder, tmp_path):
+    limited, _ = lesson(small_folder, tmp_path / "runs", "learn.fit(2)", cache_limit=20_000 / 1e9)
+    said = limited.choices["pictures"]
+    assert " of 48 have no small copy and are decoded in every pass" in said
+    assert "--cache-limit GB" in said and int(said.split()[0]) < 48
+
+
+def test_copies_that_another_process_makes_are_looked_for_at_the_next_pass(small_folder, tmp_path):
+    from fastai.vision.all import ImageDataLoaders, Resize
+    from filelock import FileLock
+
+    dls = ImageDataLoaders.from_folder(
+        small_folder, valid="valid", item_tfms=Resize(24), bs=4, num_workers=0
+    )
+    notes = []
+    shelf = Shelf(tmp_path, 1e9, 2, note=notes.append)
+    for loader in dls:
+        folder = shelf.pictures_for(loader, []).folder
+        with FileLock(str(folder / ".lock")):
+            assert shelf.pictures_for(loader).missing(loader.dataset.items)
+            shelf.pictures_for(loader)
+    assert shelf.lacking().startswith("48 of 48 have no small copy")
+    assert len(notes) == 1 and "another process is making them" in notes[0]
+    for loader in dls:
+        assert shelf.pictures_for(loader).missing(loader.dataset.items) == []
+    assert shelf.lacking() == ""
+
+
 def test_each_has_a_switch_and_its_line(small_folder, tmp_path):
     quick, _ = lesson(small_folder, tmp_path / "quick")
     assert {"pictures", "layout"} <= quick.choices.keys()

@@ -5,7 +5,11 @@ once, without augmentation, and the head trains on them: an epoch takes a second
 a pass of all pictures through the network. fastai 0.7 had this as `precompute=True`.
 """
 
+import errno
+import math
+import os
 import random
+import shutil
 import tempfile
 from collections import OrderedDict, defaultdict
 from contextlib import contextmanager, nullcontext
@@ -21,6 +25,9 @@ from fastai.torch_core import norm_bias_params
 from fastcore.foundation import L
 from torch import nn
 
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # a disk, or a share
+IN_MEMORY = 2**30  # bytes of features that may lie in memory, where the disk has no room
+ALLOCATE = getattr(os, "posix_fallocate", None)  # macOS and Windows have none
 POOLS = (AdaptiveConcatPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
@@ -138,7 +145,7 @@ def features_of(
     done = 0
     for x, y in batches(body, half, loader, numbers):
         if features is None:
-            features = np.memmap(file, np.float32, "w+", shape=(len(numbers), *x.shape[1:]))
+            features = room_for((len(numbers), *x.shape[1:]), file)
         features[done : done + len(x)] = x
         targets.append(y)
         done += len(x)
@@ -153,6 +160,53 @@ def features_of(
         device=loader.device,
         num_workers=0,
     )
+
+
+def room_for(shape: tuple[int, ...], file: Any, memory: Any = None) -> Any:
+    """Give an array that lies in a file; in memory where the disk is full and it is small.
+
+    The disk is asked for all of it now: where a page of a mapped file finds no room later, the
+    system kills the process.
+    """
+    size = 4 * math.prod(shape)
+    try:
+        reserve(file, size)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        file.truncate(0)
+        if size <= min((free_memory() if memory is None else memory) / 2, IN_MEMORY):
+            return np.zeros(shape, np.float32)
+        folder = tempfile.gettempdir()
+        raise OSError(
+            errno.ENOSPC,
+            f"The features of {shape[0]:,} pictures take {size / 1e6:,.0f} MB, and {folder} has "
+            f"{shutil.disk_usage(folder).free / 1e6:,.0f} MB free. Free some, or take a folder "
+            'with room: import tempfile; tempfile.tempdir = "FOLDER" (or TMPDIR=FOLDER before '
+            "Python starts)",
+        ) from error
+    return np.memmap(file, np.float32, "r+", shape=shape)
+
+
+def reserve(file: Any, size: int, allocate: Any = ALLOCATE) -> None:
+    """Take so many bytes of the disk for a new file; by writing zeros where nothing else does."""
+    if allocate is not None:
+        try:
+            allocate(file.fileno(), 0, size)
+            return
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+    while size:
+        size -= os.write(file.fileno(), bytes(min(size, 2**20)))
+
+
+def free_memory() -> int:
+    """Give the bytes of memory that nobody uses; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):
+        return 0
 
 
 def batches(body: nn.Module, half: torch.dtype | None, loader: Any, numbers: Any) -> Any:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastmagic import faces, whole
+from fastmagic.errors import first_line
 from fastmagic.lesson.report.curves import Curves
 from fastmagic.lesson.report.tables import columns
 from fastmagic.lesson.runs import write_json
@@ -25,30 +27,33 @@ def write(result: TrainResult) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        A sentence for each file that could not be written; empty where all is well.
-
-    Raises
-    ------
-    OSError
-        Where not even `result.json` can be written; the others were tried all the same.
+        For each reason, which files could not be written; empty where all is well.
     """
-    folder, trouble = result.folder, []
-    others: list[tuple[str, Callable[[], str]]] = [
-        ("history.csv", lambda: _csv(_history(result))),
-        ("report.html", lambda: faces.page(result.face())),
-    ]
-    curves = result.curves
+    folder, curves = result.folder, result.curves
+    writes: dict[str, Callable[[], object]] = {
+        "result.json": lambda: write_json(folder / "result.json", result.to_dict()),
+        "history.csv": lambda: _text(folder / "history.csv", _csv(_history(result))),
+        "report.html": lambda: _text(folder / "report.html", faces.page(result.face())),
+    }
     if curves is not None:
-        others.insert(1, ("curves.csv", lambda: _csv(_steps(curves))))
-    try:
-        write_json(folder / "result.json", result.to_dict())
-    finally:
-        for name, make in others:
-            try:
-                whole.write_text(folder / name, make(), errors="replace")
-            except Exception as error:  # a picture, a name, the disk: none is worth the rest
-                trouble.append(f"{name} could not be written ({type(error).__name__}: {error}).")
-    return tuple(trouble)
+        writes["curves.csv"] = lambda: _text(folder / "curves.csv", _csv(_steps(curves)))
+    failed: dict[str, list[str]] = {}
+    for name, write_it in writes.items():
+        try:
+            write_it()
+        except Exception as error:  # a picture, a name, the disk: none is worth the rest
+            failed.setdefault(_why(error), []).append(name)
+    return tuple(
+        f"{', '.join(names)} could not be written ({why})" for why, names in failed.items()
+    )
+
+
+def _text(file: Path, text: str) -> None:
+    whole.write_text(file, text, errors="replace")
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or f"{type(error).__name__}: {first_line(error)}"
 
 
 def _csv(rows: Iterable[Iterable[object]]) -> str:
