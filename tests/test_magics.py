@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
 from fastmagic import magics
 from fastmagic import shell as shell_hooks
-from fastmagic.errors import BadInput, FastMagicError
+from fastmagic.errors import BadInput, FastMagicError, LessonError
 from fastmagic.line import split_line
 
 MAGICS = ("gpu_check", "fastai_setup", "get_data", "train_lesson1")
@@ -260,3 +261,11 @@ def test_a_style_that_is_not_known_is_refused(loaded, caplog):
     loaded.run_cell("%config FastMagics.progress = 'loud'")
     assert "'quiet'" in caplog.text  # traitlets says it, in red
     assert loaded.magics_manager.registry["FastMagics"].progress == "auto"
+
+
+@pytest.mark.parametrize("flags", ["--gpus 2", "--gpus all", "--processes 2"])
+def test_several_processes_without_torch_name_what_installs_it(loaded, folder, monkeypatch, flags):
+    monkeypatch.setitem(sys.modules, "torch", None)  # as Python says of what is not installed
+    with pytest.raises(LessonError, match="torch is not installed here") as caught:
+        loaded.run_line_magic("train_lesson1", f"--data '{folder}' {flags}")
+    assert "%fastai_setup" in caught.value.next_step

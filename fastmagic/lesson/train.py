@@ -165,8 +165,7 @@ def train_lesson1(
         "no_channels_last": no_channels_last,
         "no_allocator": no_allocator,
     }
-    team = launch.count(None if gpus is None else str(gpus), processes)
-    if team is not None and after is not None:
+    if (gpus is not None or processes is not None) and after is not None:
         raise BadInput(
             "--continue does not go with several processes: the learner is in this one.",
             "Put both lessons into one cell.",
@@ -182,6 +181,7 @@ def train_lesson1(
     seconds = _seconds(time_limit)
     with _alone(), progress.open_view(show, "Lesson 1") as view:
         start.require_fastai()
+        team = launch.count(None if gpus is None else str(gpus), processes)
         with _stoppable("Nothing was begun yet; run the same cell again."):
             if begun is not None:
                 view.note(DATA_AS_BEGUN.format(*begun))
