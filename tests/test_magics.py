@@ -9,7 +9,9 @@ import pytest
 
 from fastmagic import magics
 from fastmagic import shell as shell_hooks
+from fastmagic.data.catalogue import OWN_PICTURES
 from fastmagic.errors import BadInput, FastMagicError, LessonError
+from fastmagic.lesson.order import Order
 from fastmagic.line import split_line
 
 MAGICS = ("gpu_check", "fastai_setup", "get_data", "train_lesson1")
@@ -269,3 +271,20 @@ def test_several_processes_without_torch_name_what_installs_it(loaded, folder, m
     with pytest.raises(LessonError, match="torch is not installed here") as caught:
         loaded.run_line_magic("train_lesson1", f"--data '{folder}' {flags}")
     assert "%fastai_setup" in caught.value.next_step
+
+
+def test_a_named_set_keeps_its_settings_wherever_it_lies(loaded, tmp_path):
+    put = []
+    loaded.set_next_input = lambda text, replace=False: put.append(text)
+    path = loaded.run_line_magic("get_data", f"sample --dest {tmp_path / 'else'}")
+    loaded.run_line_magic("train_lesson1", "--show")
+    loaded.run_line_magic("train_lesson1", f"--data {path} --show")
+    for text in put:
+        assert text.startswith(f"%%train_lesson1 --data {path}\n# Recipe `scratch`"), text
+    settings, _ = Order(path).read()  # as --continue gives it
+    assert (settings.recipe, settings.weights, settings.size) == ("scratch", "none", 48)
+
+
+@pytest.mark.parametrize("source", ["https://example.org/mnist_tiny", "kaggle:me/cifar10"])
+def test_somebodys_archive_is_not_taken_for_a_named_set(source):
+    assert Order(source).defaults is OWN_PICTURES
