@@ -16,6 +16,7 @@ from traitlets import Bool, Enum, Unicode
 
 from fastmagic import shell as shell_hooks
 from fastmagic.errors import BadInput, LessonError, make_short, make_whole
+from fastmagic.lesson.last import LastLesson
 from fastmagic.line import read_line
 from fastmagic.progress import STYLES
 
@@ -60,7 +61,7 @@ class FastMagics(Magics):
         parsers = {name: getattr(type(self), name).parser for name in self.magics["line"]}
         self.end_completion = shell_hooks.attach_completion(shell, parsers)
         self.last_data: str | None = None
-        self.last_lesson: Any = None
+        self.last_lesson = LastLesson()
 
     @magic_arguments()
     @argument("--no-probe", action="store_true", help="Do not run a small network on the GPU.")
@@ -279,7 +280,7 @@ class FastMagics(Magics):
             go_on, show = options.pop("go_on"), options.pop("show")
             export, job = options.pop("export"), options.pop("export_job")
             data = self._data_of_lesson(options.pop("data"), go_on)
-            after = self._lesson_before() if go_on else None
+            after = self.last_lesson.whole() if go_on else None
             if sum(map(bool, (show, export, job))) > 1:
                 raise BadInput(
                     "Of --show, --export and --export-job, one at a time.", "Leave the others out."
@@ -294,7 +295,7 @@ class FastMagics(Magics):
             from fastmagic.lesson.train import train_lesson1
 
             with self._lesson_kept(go_on):
-                self.last_lesson = train_lesson1(
+                result = train_lesson1(
                     data,
                     cell,
                     runs_folder=runs,
@@ -314,14 +315,15 @@ class FastMagics(Magics):
                     **team,
                     **options,
                 )
-            return self.last_lesson
+            self.once.file(result, self.last_lesson.keep(result))
+            return result
 
         return self._serve(FastMagics.train_lesson1, line, call)
 
     def _data_of_lesson(self, asked: str | None, go_on: bool) -> Any:
         """Give the data set that a cell is about: asked for, gone on with, got last, or None."""
         if go_on:
-            before = self._lesson_before()
+            before = self.last_lesson.whole()
             if asked and asked not in (before.data, str(before.path)):
                 raise BadInput(
                     f"--data {asked} does not go with --continue: the learner knows {before.data}.",
@@ -336,21 +338,13 @@ class FastMagics(Magics):
 
         Not where this cell began with a learner of its own, and has put it in place of the other.
         """
-        before = self.shell.user_ns.get("learn")
+        before = id(self.shell.user_ns.get("learn"))  # itself would stay in memory meanwhile
         try:
             yield
         except BaseException:
-            if not go_on and self.shell.user_ns.get("learn") is not before:
-                self.last_lesson = None
+            if not go_on and id(self.shell.user_ns.get("learn")) != before:
+                self.last_lesson.forget()
             raise
-
-    def _lesson_before(self) -> Any:
-        if self.last_lesson is None or self.last_lesson.learn is None:
-            raise BadInput(
-                "There is no finished lesson cell here to go on from.",
-                "Run the cell before this one to its end, or leave --continue out.",
-            )
-        return self.last_lesson
 
     def _written(
         self,

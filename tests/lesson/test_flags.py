@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from fastmagic.errors import BadInput, LessonError, Stopped
+from fastmagic.gpu.advice import free_own_memory
 
 pytestmark = pytest.mark.train
 
@@ -153,3 +154,43 @@ def test_shown_code_keeps_the_runs_name_and_limit(shell, cells):
     assert put[0].splitlines()[0].endswith("--name mine --time-limit 5.0")
     with pytest.raises(BadInput, match="one at a time"):
         cells("%train_lesson1 {data} --show --export a.py").raise_error()
+
+
+HELD = """
+import gc
+gc.collect()
+held = [one() is not None for one in earlier]
+learn.fit(1)
+"""
+WATCHED = "earlier = [weakref.ref(learn), weakref.ref(dls), weakref.ref(learn.model)]"
+
+
+@pytest.mark.parametrize("style", ["log", "quiet"])
+def test_a_lesson_does_not_keep_the_one_before_it_in_memory(shell, cells, style):
+    shell.run_cell(f"import weakref\n%config FastMagics.progress = '{style}'")
+    cells("%%train_lesson1 {data}\nlearn.fit(1)").raise_error()
+    shell.run_cell(WATCHED)
+    shell.run_cell("1 + 1").raise_error()
+    shell.run_cell("%%train_lesson1 --continue\nlearn.fit(1)").raise_error()
+    assert all(one() is not None for one in shell.user_ns["earlier"])
+    cells("%%train_lesson1 {data}" + HELD).raise_error()
+    assert shell.user_ns["held"] == [False] * 3
+
+
+def test_the_advice_to_free_this_kernels_memory_frees_it(shell, cells):
+    shell.run_cell("import weakref")
+    cells("%%train_lesson1 {data}\nlearn.fit(1)").raise_error()
+    shell.run_cell(WATCHED)
+    [line] = [one.removeprefix("Or try: ") for one in free_own_memory() if "del learn" in one]
+    shell.run_cell(line).raise_error()
+    assert [one() for one in shell.user_ns["earlier"]] == [None] * 3
+    with pytest.raises(BadInput, match="no learner any more"):
+        shell.run_cell("%%train_lesson1 --continue\nlearn.fit(1)").raise_error()
+
+
+def test_a_result_that_has_a_name_keeps_its_learner(shell, cells):
+    cells("report = %train_lesson1 {data} --recipe modern --epochs 1").raise_error()
+    shell.run_cell("learn = None").raise_error()
+    assert shell.user_ns["report"].learn is not None
+    shell.run_cell("%%train_lesson1 --continue\nlearn.fit(1)").raise_error()
+    assert shell.user_ns["learn"] is shell.user_ns["report"].learn
