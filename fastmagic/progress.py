@@ -166,7 +166,10 @@ Show = bool | str | View
 
 
 class NestedView(View):
-    """Passes what a verb within a verb says on to the outer one's view, but not its final face."""
+    """Passes a verb's notes, moving line and curve on to the view of the verb that it works for.
+
+    Its tables and faces are not shown: the outer verb shows its own.
+    """
 
     def __init__(self, outer: View) -> None:
         super().__init__()

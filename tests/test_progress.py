@@ -137,8 +137,12 @@ def test_a_verb_within_a_verb_does_not_end_the_outer_display():
     outer = progress.View()
     inner = progress.NestedView(outer)
     inner.note("fetching")
+    inner.row(["file"], ["1.png"])
+    inner.table(table(["class"], [["cats"]]))
+    inner.live(Face("GPU"))
     inner.finish(Face("card"))
     assert outer.notes == ["fetching"]
+    assert outer.rows == []
 
 
 @pytest.mark.parametrize(
