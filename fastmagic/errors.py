@@ -25,6 +25,8 @@ import textwrap
 import traceback
 from collections.abc import Iterable
 
+from fastmagic.faces import harmless
+
 
 class FastMagicError(Exception):
     """Something went wrong that the reader can do something about.
@@ -51,11 +53,12 @@ class FastMagicError(Exception):
         self.debug = False
 
     def __str__(self) -> str:
-        return f"{self.what}\nNext: {self.next_step}" if self.next_step else self.what
+        words = f"{self.what}\nNext: {self.next_step}" if self.next_step else self.what
+        return harmless(words)  # they may name a file, or be a server's
 
     def _render_traceback_(self) -> list[str]:
         if self.debug:
-            return "".join(traceback.format_exception(self)).splitlines()
+            return harmless("".join(traceback.format_exception(self))).splitlines()
         return _fitted(f"{self._kind}{self}".splitlines())
 
     @property
@@ -112,6 +115,7 @@ class Stopped(FastMagicError, KeyboardInterrupt):
 
 def make_short(error: BaseException, lines: list[str]) -> None:
     """Make IPython show an error of any kind by these lines; `make_whole` takes it back."""
+    lines = [harmless(line) for line in lines]
     error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
 
 

@@ -159,6 +159,17 @@ def harmless(text: str) -> str:
     return CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
+def one_line(text: str) -> str:
+    """Give a text that stands within one line: harmless, and without tabs and ends of lines.
+
+    Examples
+    --------
+    >>> one_line("a cat\\nand a dog")
+    'a cat and a dog'
+    """
+    return re.sub(r"[\t\n]", " ", harmless(text))
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], name: str = "") -> Table:
     """Make a `Table` of anything that has a `str`; None is shown as n/a."""
     cells = tuple(tuple("n/a" if cell is None else str(cell) for cell in row) for row in rows)
@@ -195,8 +206,8 @@ def table_text(part: Table) -> str:
       -------  --------
       torch    as asked
     """
-    rows = tuple(tuple(re.sub(r"[\t\n]", " ", harmless(cell)) for cell in row) for row in part.rows)
-    part = dataclasses.replace(part, rows=rows)
+    head, *rows = (tuple(map(one_line, row)) for row in (part.head, *part.rows))
+    part = Table(head, tuple(rows), part.name)
     widths = column_widths(part)
     room = LINE - sum(width + 2 for width in widths[:-1]) - 2
     if widths[-1] > room >= NARROWEST:

@@ -6,7 +6,7 @@ It knows no torch, no NVML and no HTML. Each magic is one method: its flags, and
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
@@ -16,10 +16,29 @@ from traitlets import Bool, Enum, Unicode
 
 from fastmagic import shell as shell_hooks
 from fastmagic.errors import BadInput, LessonError, make_short, make_whole
+from fastmagic.lesson.last import LastLesson
 from fastmagic.line import read_line
 from fastmagic.progress import STYLES
 
 MAY_BE_EMPTY = {"train_lesson1"}
+
+INSTEAD = ("show", "export", "export_job")
+"""What is done with a lesson instead of running it."""
+
+RUN = ("name", "runs", "fresh", "time_limit", "cache_limit")
+"""The flags of a run; they change nothing of what is trained."""
+
+TEAM = ("gpus", "processes")
+"""The flags that say in how many processes."""
+
+IN_A_JOB = ("runs", "time_limit", "cache_limit")
+"""Those that a job has too."""
+
+OF_A_JOB = (
+    "Leave it out. torchrun's --nproc-per-node says how many processes train; a job names its run "
+    "by itself, and goes on with it until that folder is removed."
+)
+OF_A_SCRIPT = "Leave it out: a plain fastai script keeps no runs, and trains in one process."
 
 
 def switch(flag: str, help_: str) -> argument:
@@ -60,7 +79,7 @@ class FastMagics(Magics):
         parsers = {name: getattr(type(self), name).parser for name in self.magics["line"]}
         self.end_completion = shell_hooks.attach_completion(shell, parsers)
         self.last_data: str | None = None
-        self.last_lesson: Any = None
+        self.last_lesson = LastLesson()
 
     @magic_arguments()
     @argument("--no-probe", action="store_true", help="Do not run a small network on the GPU.")
@@ -222,7 +241,6 @@ class FastMagics(Magics):
     @argument(
         "--cache-limit",
         type=float,
-        default=10,
         metavar="GB",
         help="What the small copies of the pictures may take on disk (10).",
     )
@@ -239,14 +257,14 @@ class FastMagics(Magics):
     @argument("--processes", type=int, metavar="N", help="Train in so many processes on the CPU.")
     @argument("--name", help="The run's name.")
     @argument("--runs", help="The folder that runs are kept in.")
-    @argument("--fresh", action="store_true", help="Begin anew instead of going on.")
+    @switch("--fresh", "Begin anew instead of going on.")
     @argument(
         "--continue",
         dest="go_on",
         action="store_true",
         help="Start from the learner that the lesson cell before left, not from a fresh one.",
     )
-    @argument("--show", action="store_true", help="Put the recipe's code into the next cell.")
+    @switch("--show", "Put the recipe's code into the next cell.")
     @argument(
         "--export",
         metavar="FILE",
@@ -266,69 +284,52 @@ class FastMagics(Magics):
         """
 
         def call(args: Any) -> Any:
-            options = vars(args)
-            others = {
-                name: options[name] for name in ("name", "runs", "time_limit", "gpus", "processes")
-            }
-            runs, limit = options.pop("runs") or self.runs or None, options.pop("time_limit")
-            name, fresh = options.pop("name"), options.pop("fresh")
-            team = {key: options.pop(key) for key in ("gpus", "processes")}
-            if not (cell or "").strip() and not options["recipe"]:
-                options["recipe"] = self.recipe or None
-            cache_limit = options.pop("cache_limit")
-            go_on, show = options.pop("go_on"), options.pop("show")
-            export, job = options.pop("export"), options.pop("export_job")
-            data = self._data_of_lesson(options.pop("data"), go_on)
-            after = self._lesson_before() if go_on else None
-            if sum(map(bool, (show, export, job))) > 1:
-                raise BadInput(
-                    "Of --show, --export and --export-job, one at a time.", "Leave the others out."
-                )
-            if show or export or job:
-                if after is not None:
-                    raise BadInput(
-                        "--show, --export and --export-job do not go with --continue.",
-                        "What an earlier cell trained is not in this one: export them one by one.",
-                    )
-                return self._written(data, cell, options, (export, job), others)
-            from fastmagic.lesson.train import train_lesson1
-
-            with self._lesson_kept(go_on):
-                self.last_lesson = train_lesson1(
-                    data,
-                    cell,
-                    runs_folder=runs,
-                    copies=self.copies or None,
-                    cache_limit=cache_limit,
-                    time_limit=limit,
-                    name=name,
-                    fresh=fresh,
-                    after=after,
-                    cache=self.cache or None,
-                    dest=self.data or None,
-                    namespace=self.shell.user_ns,
-                    show=self.progress,
-                    first_line=2,
-                    transform=self.shell.transform_cell,
-                    display=display,
-                    **team,
-                    **options,
-                )
-            return self.last_lesson
+            asked = vars(args)
+            instead, run, team = (_taken(asked, names) for names in (INSTEAD, RUN, TEAM))
+            after = self.last_lesson.whole() if asked.pop("go_on") else None
+            data = self._data_of_lesson(asked.pop("data"), after)
+            if not (cell or "").strip() and not asked["recipe"]:
+                asked["recipe"] = self.recipe or None
+            if instead:
+                return self._written(data, cell, after, asked, {**run, **team}, instead)
+            return self._trained(data, cell, after, {**asked, **team}, run)
 
         return self._serve(FastMagics.train_lesson1, line, call)
 
-    def _data_of_lesson(self, asked: str | None, go_on: bool) -> Any:
+    def _data_of_lesson(self, asked: str | None, after: Any) -> Any:
         """Give the data set that a cell is about: asked for, gone on with, got last, or None."""
-        if go_on:
-            before = self._lesson_before()
-            if asked and asked not in (before.data, str(before.path)):
-                raise BadInput(
-                    f"--data {asked} does not go with --continue: the learner knows {before.data}.",
-                    "Leave --data out, or leave --continue out and begin anew.",
-                )
-            return before.path
-        return asked or self.last_data
+        if after is None:
+            return asked or self.last_data
+        if asked and asked not in (after.data, str(after.path)):
+            raise BadInput(
+                f"--data {asked} does not go with --continue: the learner knows {after.data}.",
+                "Leave --data out, or leave --continue out and begin anew.",
+            )
+        return after.path
+
+    def _trained(self, data: Any, cell: str | None, after: Any, flags: Any, run: Any) -> Any:
+        """Run a lesson."""
+        from fastmagic.lesson.train import train_lesson1
+
+        with self._lesson_kept(after is not None):
+            result = train_lesson1(
+                data,
+                cell,
+                runs_folder=run.pop("runs", None) or self.runs or None,
+                copies=self.copies or None,
+                after=after,
+                cache=self.cache or None,
+                dest=self.data or None,
+                namespace=self.shell.user_ns,
+                show=self.progress,
+                first_line=2,
+                transform=self.shell.transform_cell,
+                display=display,
+                **run,
+                **flags,
+            )
+        self.once.file(result, self.last_lesson.keep(result))
+        return result
 
     @contextlib.contextmanager
     def _lesson_kept(self, go_on: bool) -> Iterator[None]:
@@ -336,49 +337,40 @@ class FastMagics(Magics):
 
         Not where this cell began with a learner of its own, and has put it in place of the other.
         """
-        before = self.shell.user_ns.get("learn")
+        before = id(self.shell.user_ns.get("learn"))  # itself would stay in memory meanwhile
         try:
             yield
         except BaseException:
-            if not go_on and self.shell.user_ns.get("learn") is not before:
-                self.last_lesson = None
+            if not go_on and id(self.shell.user_ns.get("learn")) != before:
+                self.last_lesson.forget()
             raise
 
-    def _lesson_before(self) -> Any:
-        if self.last_lesson is None or self.last_lesson.learn is None:
-            raise BadInput(
-                "There is no finished lesson cell here to go on from.",
-                "Run the cell before this one to its end, or leave --continue out.",
-            )
-        return self.last_lesson
-
     def _written(
-        self,
-        data: Any,
-        cell: str | None,
-        flags: Any,
-        files: tuple[str | None, str | None],
-        others: Any,
+        self, data: Any, cell: str | None, after: Any, flags: Any, others: Any, instead: Any
     ) -> Any:
         """Show or export a lesson instead of running it."""
         from fastmagic.lesson.order import Order
         from fastmagic.lesson.train import DATA, export_job, export_lesson, show_lesson
 
+        _refuse_together(instead, after)
         order = Order(data or DATA, cell, flags, first_line=2, transform=self.shell.transform_cell)
-        file, job = files
-        if job is not None:
-            return export_job(order, job, namespace=self.shell.user_ns, show=self.progress)
-        if file is not None:
-            return export_lesson(
-                order,
-                file,
-                namespace=self.shell.user_ns,
-                cache=self.cache or None,
-                dest=self.data or None,
-                show=self.progress,
-            )
-        self.shell.set_next_input(show_lesson(order, others))
-        return None
+        if "show" in instead:
+            self.shell.set_next_input(show_lesson(order, others))
+            return None
+        names, shown = self.shell.user_ns, self.progress
+        if "export_job" in instead:
+            own = _taken(others, IN_A_JOB)
+            _refuse_left(others, "--export-job", OF_A_JOB)
+            return export_job(order, instead["export_job"], namespace=names, show=shown, **own)
+        _refuse_left(others, "--export", OF_A_SCRIPT)
+        return export_lesson(
+            order,
+            instead["export"],
+            namespace=names,
+            cache=self.cache or None,
+            dest=self.data or None,
+            show=shown,
+        )
 
     def _serve(self, magic: Any, line: str, call: Callable[[Any], Any]) -> Any:
         """Read the line, make the call, and see that errors are shown as they should be."""
@@ -397,6 +389,33 @@ class FastMagics(Magics):
         if self.progress != "quiet":  # else IPython shows what is returned
             self.once.shown(result)
         return result
+
+
+def _taken(asked: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Take these flags out of what was asked, and give those that were given."""
+    found = {name: asked.pop(name, None) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _refuse_together(instead: Iterable[str], after: Any) -> None:
+    """Refuse two of those that write a lesson at once, and what an earlier cell has trained."""
+    if len(list(instead)) > 1:
+        raise BadInput(
+            "Of --show, --export and --export-job, one at a time.", "Leave the others out."
+        )
+    if after is not None:
+        raise BadInput(
+            "--show, --export and --export-job do not go with --continue.",
+            "What an earlier cell trained is not in this one: export them one by one.",
+        )
+
+
+def _refuse_left(left: Iterable[str], flag: str, next_step: str) -> None:
+    """Refuse the flags that have no place in what is written."""
+    names = [f"--{name.replace('_', '-')}" for name in left]
+    if names:
+        verb = "does" if len(names) == 1 else "do"
+        raise BadInput(f"{' and '.join(names)} {verb} not go with {flag}.", next_step)
 
 
 def _shown_short(error: Any) -> LessonError:

@@ -84,7 +84,7 @@ class View:
         if label != self._bar_label:
             self._bar_label, self._bar_since, self._drawn = label, self._clock(), float("-inf")
             self._bar_from = done  # what was there before does not count for the rate
-        self._bar = Bar(label, done, total, unit, note)
+        self._bar = Bar(faces.one_line(label), done, total, unit, faces.one_line(note))
         if self._due():
             self._draw_bar()
 
@@ -166,7 +166,10 @@ Show = bool | str | View
 
 
 class NestedView(View):
-    """Passes what a verb within a verb says on to the outer one's view, but not its final face."""
+    """Passes a verb's notes, moving line and curve on to the view of the verb that it works for.
+
+    Its tables and faces are not shown: the outer verb shows its own.
+    """
 
     def __init__(self, outer: View) -> None:
         super().__init__()
@@ -208,7 +211,7 @@ class LogView(View):
         return LOG_EVERY_SECONDS
 
     def _note(self, text: str) -> None:
-        self._print(text)
+        self._print(faces.harmless(text))
 
     def _draw_bar(self) -> None:
         if self._bar is None or self._clock() - self._bar_since < LOG_EVERY_SECONDS:
@@ -216,12 +219,13 @@ class LogView(View):
         self._print(self._bar_text(faces.LINE, beside=False))
 
     def _row(self) -> None:
-        widths = [max(len(title), 10) for title in self.head]
+        head, row = (tuple(map(faces.one_line, cells)) for cells in (self.head, self.rows[-1]))
+        widths = [max(len(title), 10) for title in head]
         if len(self.rows) == 1:
             self._tables.add(self.table_name)
-            self._print(faces.table_line(self.head, widths))
+            self._print(faces.table_line(head, widths))
             self._print(faces.table_line(["-" * width for width in widths], widths))
-        self._print(faces.table_line(self.rows[-1], widths))
+        self._print(faces.table_line(row, widths))
 
     def _table(self, table: Table) -> None:
         self._tables.add(table.name)
@@ -257,8 +261,8 @@ class TerminalView(LogView):
 
     def _note(self, text: str) -> None:
         room = max(self._columns() - 1, 20)
-        for line in text.splitlines() or [""]:  # whole words; addresses and paths stay whole too
-            self._print(
+        for line in faces.harmless(text).splitlines() or [""]:
+            self._print(  # whole words; addresses and paths stay whole too
                 textwrap.fill(line, room, break_long_words=False, break_on_hyphens=False)
                 if len(line) > room
                 else line

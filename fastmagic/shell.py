@@ -7,7 +7,8 @@ so `%%train_lesson1 …` alone is turned into `%train_lesson1 …` when the cell
 
 Each result once. A magic has shown its result when it returns it, live, in place; IPython would
 show the returned value again as `Out[n]`. So that value is filed (`Out`, `_`) but not shown, where
-the cell's last line is the magic itself. `x = %gpu_check` and a later `x` are not touched.
+the cell's last line is the magic itself. `x = %gpu_check` and a later `x` are not touched. What is
+filed of a lesson has no learner, which nobody could free from there.
 
 TAB. IPython from 8.6 on asks matchers, which say what they replace; older ones, Colab's among them,
 ask a hook for what goes on from the last part of a word, cut at `:` and `=`.
@@ -64,11 +65,16 @@ class ShownOnce:
     def __init__(self, hook: Any) -> None:
         self.hook = hook
         self._shown: list[Any] = []
+        self._filed: list[tuple[Any, Any]] = []
         self._ends_in_magic = False
 
     def shown(self, value: Any) -> None:
         """Remember a value that a magic has just shown and is about to return."""
         self._shown.append(value)
+
+    def file(self, value: Any, instead: Any) -> None:
+        """Let `Out` and `_` have something else instead of a value that a magic returns."""
+        self._filed.append((value, instead))
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[None]:
@@ -82,6 +88,7 @@ class ShownOnce:
     def visit(self, tree: ast.AST) -> ast.AST:
         """Look at a cell before it runs; give it back unchanged."""
         self._shown.clear()
+        self._filed.clear()
         body = getattr(tree, "body", None)
         last = body[-1] if isinstance(body, list) and body else None
         call = last.value if isinstance(last, ast.Expr) else None
@@ -93,11 +100,15 @@ class ShownOnce:
         return tree
 
     def __call__(self, value: Any = None) -> None:
-        if self._ends_in_magic and any(value is one for one in self._shown):
-            self.hook.update_user_ns(value)
-            self.hook.fill_exec_result(value)
-        else:
+        if not self._ends_in_magic:
             self.hook(value)
+            return
+        filed = next((instead for one, instead in self._filed if value is one), value)
+        if any(value is one for one in self._shown):
+            self.hook.update_user_ns(filed)
+            self.hook.fill_exec_result(filed)
+        else:
+            self.hook(filed)
 
 
 def attach(shell: Any, may_be_empty: set[str]) -> ShownOnce:

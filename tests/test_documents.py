@@ -74,3 +74,11 @@ def test_every_recipe_is_named():
 
     named = re.findall(r"^\| `(\w+)` \|", part_of(README, "The lesson"), re.MULTILINE)
     assert sorted(named) == recipes.names()
+
+
+def test_the_readme_says_that_a_recipe_prints():
+    from fastmagic.lesson import recipes
+
+    assert any("\nprint(" in recipes.body(name) for name in recipes.names())
+    said = " ".join(README.split())
+    assert "unless called with `show=True`; what a lesson's code prints is printed" in said

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +40,19 @@ print(sorted(heavy & {name.split(".")[0] for name in new}))
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_only_the_files_that_contributing_names_import_ipython():
+    root = Path(__file__).parents[1]
+    rules = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rule = re.search(r"Only ([^.]+\.py.*?) import IPython", rules, re.DOTALL)
+    assert rule
+    found = {
+        file.name
+        for file in (root / "fastmagic").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith("IPython")
+        and node.module != "IPython.display"
+    }
+    assert found == set(re.findall(r"`(\w+\.py)`", rule[1]))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
 from fastmagic import magics
 from fastmagic import shell as shell_hooks
-from fastmagic.errors import BadInput, FastMagicError
+from fastmagic.data.catalogue import OWN_PICTURES
+from fastmagic.errors import BadInput, FastMagicError, LessonError
+from fastmagic.lesson.order import Order
 from fastmagic.line import split_line
 
 MAGICS = ("gpu_check", "fastai_setup", "get_data", "train_lesson1")
@@ -260,3 +263,28 @@ def test_a_style_that_is_not_known_is_refused(loaded, caplog):
     loaded.run_cell("%config FastMagics.progress = 'loud'")
     assert "'quiet'" in caplog.text  # traitlets says it, in red
     assert loaded.magics_manager.registry["FastMagics"].progress == "auto"
+
+
+@pytest.mark.parametrize("flags", ["--gpus 2", "--gpus all", "--processes 2"])
+def test_several_processes_without_torch_name_what_installs_it(loaded, folder, monkeypatch, flags):
+    monkeypatch.setitem(sys.modules, "torch", None)  # as Python says of what is not installed
+    with pytest.raises(LessonError, match="torch is not installed here") as caught:
+        loaded.run_line_magic("train_lesson1", f"--data '{folder}' {flags}")
+    assert "%fastai_setup" in caught.value.next_step
+
+
+def test_a_named_set_keeps_its_settings_wherever_it_lies(loaded, tmp_path):
+    put = []
+    loaded.set_next_input = lambda text, replace=False: put.append(text)
+    path = loaded.run_line_magic("get_data", f"sample --dest {tmp_path / 'else'}")
+    loaded.run_line_magic("train_lesson1", "--show")
+    loaded.run_line_magic("train_lesson1", f"--data {path} --show")
+    for text in put:
+        assert text.startswith(f"%%train_lesson1 --data {path}\n# Recipe `scratch`"), text
+    settings, _ = Order(path).read()  # as --continue gives it
+    assert (settings.recipe, settings.weights, settings.size) == ("scratch", "none", 48)
+
+
+@pytest.mark.parametrize("source", ["https://example.org/mnist_tiny", "kaggle:me/cifar10"])
+def test_somebodys_archive_is_not_taken_for_a_named_set(source):
+    assert Order(source).defaults is OWN_PICTURES

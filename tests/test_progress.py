@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import io
+import re
+import zipfile
 
 import pytest
+from PIL import Image
 
+import fastmagic
 from fastmagic import progress
+from fastmagic.errors import FastMagicError
 from fastmagic.faces import Face, Text, table
 from fastmagic.platforms import Platform
 
@@ -132,8 +137,12 @@ def test_a_verb_within_a_verb_does_not_end_the_outer_display():
     outer = progress.View()
     inner = progress.NestedView(outer)
     inner.note("fetching")
+    inner.row(["file"], ["1.png"])
+    inner.table(table(["class"], [["cats"]]))
+    inner.live(Face("GPU"))
     inner.finish(Face("card"))
     assert outer.notes == ["fetching"]
+    assert outer.rows == []
 
 
 @pytest.mark.parametrize(
@@ -245,3 +254,55 @@ def test_a_verb_within_a_verb_hands_on_its_bar_note_and_curve():
     inner.bar("fetching", 1, 2, "B", NOTE)
     assert NOTE in display.shown[-1]["text/html"]
     assert 'alt="loss,' in display.shown[-1]["text/html"]
+
+
+HOSTILE = "\x1b]0;owned\x07cats\x9b2J"
+OUR_OWN = re.compile(r"\r *\r|\x1b\[J|\r\x1b\[\d+A")
+"""What the views themselves write to move the cursor."""
+
+
+@pytest.fixture
+def hostile_set(tmp_path):
+    """Give the folder of a downloaded archive, one of whose classes would drive a terminal."""
+    drawn = io.BytesIO()
+    Image.effect_noise((32, 32), 80).save(drawn, "PNG")
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        for part in ("train", "valid"):
+            for kind in (HOSTILE, "dogs"):
+                for n in range(3):
+                    archive.writestr(f"pictures/{part}/{kind}/{n}.png", drawn.getvalue())
+    return fastmagic.get_data(tmp_path / "pictures.zip", dest=tmp_path)
+
+
+@pytest.mark.parametrize("kind", [progress.TerminalView, progress.LogView])
+def test_a_class_of_an_archive_cannot_drive_a_terminal(hostile_set, kind):
+    from fastmagic.lesson import start
+    from fastmagic.lesson.order import Order
+
+    settings, _ = Order(str(hostile_set), "pass").read()
+    said = start.describe(start.laid_out(settings, hostile_set))
+    assert HOSTILE in said
+    stream, clock = io.StringIO(), Clock()
+    view = kind(stream, clock)
+    view.note(said)
+    for clock.now in (0, 20, 40):
+        view.bar(f"reading {HOSTILE}", clock.now, 40, note=HOSTILE)
+    view.row([HOSTILE, "loss"], [HOSTILE, "0.1\ntwo lines"])
+    view.table(table([HOSTILE], [[HOSTILE]]))
+    view.live(Face(HOSTILE, (Text(HOSTILE),)))
+    view.live(Face(HOSTILE, (Text(HOSTILE),)))
+    view.finish(Face("Lesson"))
+    written = OUR_OWN.sub("", stream.getvalue())
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", written), repr(written)
+    assert written.count("\ufffd]0;owned\ufffdcats\ufffd2J") >= 8
+    assert "0.1 two lines" in written
+
+
+def test_an_error_that_names_a_file_cannot_drive_a_terminal(tmp_path):
+    with pytest.raises(FastMagicError) as caught:
+        fastmagic.get_data(tmp_path / HOSTILE)
+    assert HOSTILE in caught.value.what
+    for shown in (str(caught.value), *caught.value._render_traceback_()):
+        assert not re.search(r"[\x1b\x07\x9b]", shown)
+    caught.value.debug = True
+    assert not re.search(r"[\x1b\x07\x9b]", "".join(caught.value._render_traceback_()))

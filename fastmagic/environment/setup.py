@@ -122,7 +122,8 @@ def fastai_setup(
     world = surroundings or Surroundings()
     names = (allow_change,) if isinstance(allow_change, str) else tuple(allow_change)
     wishes = Wishes(torch_index, torch, fastai, upgrade, names)
-    if undo and (dry_run or upgrade or torch or fastai):
+    elsewhere = (torch_index, index_url, find_links) != (None, None, None) or installer != "pip"
+    if undo and (dry_run or upgrade or torch or fastai or elsewhere):
         raise BadInput(
             "--undo puts back what was there; of the other flags only --allow-change, --restart "
             "and --json go with it.",

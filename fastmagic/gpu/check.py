@@ -16,11 +16,14 @@ from typing import Any
 from fastmagic import faces, platforms, progress
 from fastmagic.errors import GpuRequired, Stopped
 from fastmagic.gpu import estimate, host, nvml, order, torch_support, verdict
+from fastmagic.gpu.cards import Card
+from fastmagic.gpu.estimate import Estimate
 from fastmagic.gpu.evidence import Evidence
 from fastmagic.gpu.host import Host
 from fastmagic.gpu.nvml import NvmlLook
 from fastmagic.gpu.processes import Neighbours
 from fastmagic.gpu.report import TITLE, GpuReport
+from fastmagic.gpu.torch_support import Probe
 from fastmagic.progress import Show, View
 
 
@@ -207,9 +210,15 @@ def _report(evidence: Evidence, here: Host) -> GpuReport:
         torch=evidence.torch,
         probe=probe,
         host=here,
-        estimate=estimate.estimate(card, probe.runs if probe else (), here),
+        estimate=_estimate(card, probe, here),
         device=found.device,
     )
+
+
+def _estimate(card: Card | None, probe: Probe | None, here: Host) -> Estimate:
+    if probe is None:
+        return estimate.estimate(card, (), here)
+    return estimate.estimate(card, probe.runs, here, devices=probe.devices)
 
 
 def _first_words(look: NvmlLook) -> str:

@@ -1,21 +1,23 @@
-"""What lesson 1 can do here: the precision that pays, a batch that should fit, a rough time.
+"""What lesson 1 can do here: the precision it takes, a batch that should fit, a rough time.
 
-Everything here is an estimate, made from what was measured (the probe's speeds, the free memory)
-and from the constants below, each with its source. None was checked on a GPU: there the time may
-well be off by half. `tests/benchmarks/lesson_memory.py` and `lesson_estimate.py` measure again.
+The precision is the lesson's own choice. The rest is an estimate, made from what was measured (the
+probe's speeds, the free memory) and from the constants below, each with its source. On GPUs other
+than an H200 none was checked: there the time may well be off by half.
+`tests/benchmarks/lesson_memory.py` and `lesson_estimate.py` measure again.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from fastmagic import faces
 from fastmagic.gpu.cards import Card
 from fastmagic.gpu.host import Host
-from fastmagic.gpu.torch_support import Run
-from fastmagic.platforms import WORKERS_MOST
+from fastmagic.gpu.torch_support import Device, Run
+from fastmagic.lesson.precision import choose
+from fastmagic.speed.trial import WORTH
 
 
 @dataclass(frozen=True)
@@ -28,33 +30,40 @@ class Lesson:
         As a person calls it.
     train, valid
         Pictures.
+    looks
+        Over all pictures, for the features on which the first head trains.
     frozen, whole
         Epochs with the body frozen, and with all weights trained.
     passes
-        Over the validation pictures at the end (test-time augmentation).
+        Over the validation pictures: which are right, test-time augmentation, what is confused.
     gflop
         10**9 operations of a training step for each picture.
-    mib_each, mib_fixed
-        MiB that training keeps for each picture, and for weights, gradients and Adam.
+    mib_each, mib_half, mib_fixed
+        MiB that training keeps for each picture in fp32 and in half precision, and for weights,
+        gradients and Adam.
     batch
         Pictures in the lesson's own batch.
 
     Notes
     -----
-    The pictures: fastai's URLs.DOGS. The epochs: `lesson/recipes/classic.py`; `fit_sgdr(3, 1)` is
-    1 + 2 + 4 epochs, and fastai's `tta` with n=4 looks at each picture 4 + 1 times. Operations and
-    MiB: resnet34 at 224 pixels in fp32, counted by `tests/benchmarks/lesson_estimate.py` (21.7,
-    two operations a multiply-add) and `lesson_memory.py` (30.7 and 333, torch 2.15).
+    The pictures: fastai's URLs.DOGS. The epochs: `lesson/recipes/classic.py`, as
+    `lesson/forecast/plan.py` reads it. `precomputed()` looks at each picture once, and its three
+    epochs take next to nothing; `fit_cycles(3)` is 3 epochs, with `cycle_mult=2` 1 + 2 + 4, and
+    fastai's `tta` with n=4 looks at each picture 4 + 1 times. Operations and MiB: resnet34 at 224
+    pixels, counted by `tests/benchmarks/lesson_estimate.py` (21.7, two operations a multiply-add)
+    and `lesson_memory.py` (30.7, 16.1 and 333, torch 2.15).
     """
 
     name: str = "the classic recipe on dogscats"
     train: int = 23_000
     valid: int = 2_000
+    looks: int = 1
     frozen: int = 3
     whole: int = 7
-    passes: int = 5
+    passes: int = 7
     gflop: float = 21.7
     mib_each: float = 30.7
+    mib_half: float = 16.1
     mib_fixed: int = 333
     batch: int = 64
 
@@ -66,12 +75,11 @@ class Estimate:
     Attributes
     ----------
     precision
-        The one that pays: "fp32", "fp16" or "bf16".
+        The one that `%train_lesson1` takes by itself: "fp32", "fp16" or "bf16".
     batch_size
-        Pictures in a batch that should fit: a power of two, at most the lesson's own.
+        Pictures in a batch that should fit in it: a power of two, at most the lesson's own.
     seconds
-        For the whole lesson in fp32, as `%train_lesson1` trains, rounded; None without a measured
-        speed.
+        For the whole lesson in it, the first time, rounded; None without a measured speed.
     precision_why, batch_why, seconds_why
         Why, in plain words.
     """
@@ -86,21 +94,21 @@ class Estimate:
 
 CLASSIC = Lesson()
 
-# A half precision that is not at least this much faster is not worth its rounding.
-PAYS = 1.2
 # Real training reaches this part of the probe's speed: tests/benchmarks/lesson_estimate.py on two
 # cores of a Xeon with AMX (torch 2.15): resnet34 0.83 in fp32 and 0.70 in bf16, resnet18 0.68 and
 # 0.61. Not verified on a GPU.
 EFFICIENCY = 0.75
-# A frozen step takes this part of a whole one, for batch norm is trained all the same: the same
-# script, 0.59 to 0.66.
-FROZEN = 0.65
-# Looking at a picture without training is one of the three passes of a step.
+# Looking at a picture without training is one of the three passes of a step. So is a frozen step:
+# the recipe keeps the body's batch norms, and nothing goes back through it.
 FORWARD = 1 / 3
 # Pictures a second that one core loads and resizes. Public notebooks of the pets lesson on Colab's
 # two cores take 45 s for an epoch of 7,390 pictures, trained and validated, whether frozen or not:
-# so it is the loader that sets the pace, 164 a second.
+# so it is the loader that sets the pace, 164 a second. A lesson does that once for each picture, to
+# make its small copies; these are read many times as fast (`tests/benchmarks/around_a_step.py`).
 LOADS = 82
+# Pictures a second that a training step reaches at most, however fast the card, for Python starts
+# each operation: docs/speed.md, 7 epochs of 6,400 pictures in 24.7 s on an H200 with two cores.
+FASTEST = 1800
 # Gradients on their way, workspace and fragments come on top of what is kept for the backward pass:
 # on the CPU a training process grows by 1.33 times it (peak memory, resnet34, batches of 8 and 24).
 # By rule of thumb 1.5 on a GPU, where CUDA's context and libraries take another 600 MiB, neither
@@ -109,17 +117,14 @@ OVERHEAD = 1.5
 CONTEXT_MIB = 600
 PYTHON_MIB = 1024
 SMALLEST_BATCH = 8
-TENSOR_CORES = (7, 0)
-"""The capability with which they came (Volta), for half precision: CUDA C++ Programming Guide,
-"Compute Capabilities"."""
-
-# Turing without tensor cores (TU116, TU117), which answers 7.5 like the others: GTX 16, MX450,
-# MX550, T400 to T2000. https://en.wikipedia.org/wiki/Turing_(microarchitecture).
-NO_TENSOR_CORES = re.compile(r"GTX 16\d\d|MX[45]50|\bT(?:400|500|550|600|1000|1200|2000)\b")
 
 
 def estimate(
-    card: Card | None, runs: Sequence[Run], host: Host, lesson: Lesson = CLASSIC
+    card: Card | None,
+    runs: Sequence[Run],
+    host: Host,
+    lesson: Lesson = CLASSIC,
+    devices: Sequence[Device] = (),
 ) -> Estimate:
     """Estimate what a lesson can do here.
 
@@ -133,6 +138,8 @@ def estimate(
         Cores and free memory.
     lesson
         What has to be done.
+    devices
+        The GPUs as torch counts them, for one that NVML does not know.
 
     Examples
     --------
@@ -143,8 +150,12 @@ def estimate(
     device = training_device(card, runs)
     tried = [run for run in runs if run.device == device]
     speeds = {run.precision: run.gflops for run in tried if run.ok and run.gflops}
-    precision, precision_why = _precision(card, device, tried)
-    batch_size, batch_why = _batch(card, device, host, lesson)
+    failed = {run.precision for run in tried if not run.ok}
+    if device == "cpu":
+        precision, precision_why = _on_a_processor(speeds, failed)
+    else:
+        precision, precision_why = _on_a_gpu(_known(card, device, devices), device, speeds, failed)
+    batch_size, batch_why = _batch(card, device, host, lesson, precision)
     seconds, seconds_why = _time(device, speeds, precision, host, lesson)
     return Estimate(precision, precision_why, batch_size, batch_why, seconds, seconds_why)
 
@@ -164,50 +175,55 @@ def training_device(card: Card | None, runs: Sequence[Run]) -> str:
     return found[0] if found else "cpu"
 
 
-def _precision(card: Card | None, device: str, runs: Sequence[Run]) -> tuple[str, str]:
-    speeds = {run.precision: run.gflops for run in runs if run.ok and run.gflops}
-    halves = {name: speed for name, speed in speeds.items() if name != "fp32"}
-    if "fp32" not in speeds or (not halves and device.startswith("cuda")):
-        name, why = _precision_by_name(card, device)
-        failed = any(run.precision == name and not run.ok for run in runs)
-        return ("fp32", f"{name} failed when it was tried") if failed else (name, why)
-    if not halves:
-        return "fp32", "nothing narrower was measured to work here"
-    best = max(halves, key=lambda name: halves[name])
-    gain = halves[best] / speeds["fp32"]
-    if gain < PAYS:
-        return "fp32", f"{best} was measured at {gain:.1f} times its speed, which does not pay"
-    words = f"measured at {gain:.1f} times the speed of fp32"
-    if device.startswith("cuda"):
-        return best, f"{words}; in a cell of your own: learn.to_{best}()"
-    # fastai 2.8's MixedPrecision asks for autocast("cuda") and refuses other devices.
-    return best, f"{words}, but fastai's own mixed precision is for CUDA alone"
+def _known(card: Card | None, device: str, devices: Sequence[Device]) -> Card | Device | None:
+    """Give what knows the GPU's name and generation: NVML's card, else torch's device."""
+    if card is not None and card.capability is not None:
+        return card
+    here = (one for one in devices if f"cuda:{one.index}" == device)
+    return next(here, card)
 
 
-def _precision_by_name(card: Card | None, device: str) -> tuple[str, str]:
-    """Go by the card's generation where nothing was measured.
+def _on_a_gpu(
+    known: Card | Device | None, device: str, speeds: dict[str, float], failed: set[str]
+) -> tuple[str, str]:
+    """Ask the lesson's own chooser, and say beside it what was measured."""
+    kind = SimpleNamespace(type=device.partition(":")[0])
+    capability, name = (None, "") if known is None else (known.capability, known.name or "")
+    chosen = choose(None, kind, capability, name)
+    if chosen.name == "fp32":
+        return chosen.name, chosen.why
+    if chosen.name in failed:
+        return chosen.name, "it failed when it was tried here: give --precision fp32"
+    other = "; --precision fp32 is the other way"
+    if {chosen.name, "fp32"} <= speeds.keys():
+        gain = speeds[chosen.name] / speeds["fp32"]
+        other = f", measured at {gain:.1f} times the speed of fp32{other}"
+    return chosen.name, f"{chosen.why}{other}"
 
-    Tensor cores came with 7.0 (Volta), bf16 with 8.0 (Ampere): CUDA C++ Programming Guide, "Compute
-    Capabilities", table of arithmetic instructions.
-    """
-    capability = card.capability if card is not None else None
-    if capability is None:
-        what = "the GPU's generation is not known" if device != "cpu" else "nothing was measured"
-        return "fp32", what
-    version = f"{capability[0]}.{capability[1]}"
-    if capability >= (8, 0):
-        return "bf16", f"tensor cores compute in it since capability 8.0; this card has {version}"
-    if capability < TENSOR_CORES or NO_TENSOR_CORES.search((card and card.name) or ""):
-        return "fp32", "this card has no tensor cores, which make half precision fast"
-    return "fp16", f"this card has tensor cores for it (capability {version})"
+
+def _on_a_processor(speeds: dict[str, float], failed: set[str]) -> tuple[str, str]:
+    """Foretell what the lesson's trial will find where the processor has bf16 units."""
+    both = "on Linux the lesson tries its network in both, and takes the quicker one"
+    if "bf16" in failed:
+        return "fp32", f"bf16 failed when it was tried; {both}"
+    if {"fp32", "bf16"} <= speeds.keys():
+        gain = speeds["bf16"] / speeds["fp32"]
+        name = "bf16" if gain >= WORTH else "fp32"
+        return name, f"bf16 was measured at {gain:.1f} times the speed of fp32; {both}"
+    if speeds:
+        chosen = choose(None, SimpleNamespace(type="cpu"), None)
+        return chosen.name, chosen.why
+    return "fp32", f"not measured; where the processor has bf16 units, {both}"
 
 
-def _batch(card: Card | None, device: str, host: Host, lesson: Lesson) -> tuple[int, str]:
+def _batch(
+    card: Card | None, device: str, host: Host, lesson: Lesson, precision: str
+) -> tuple[int, str]:
     free, whose = _free_memory(card, device, host)
     if free is None:
         return lesson.batch, f"the lesson's own; free memory {whose} is not known"
     fixed = lesson.mib_fixed + (CONTEXT_MIB if device.startswith("cuda") else PYTHON_MIB)
-    each = lesson.mib_each * OVERHEAD
+    each = (lesson.mib_each if precision == "fp32" else lesson.mib_half) * OVERHEAD
     size = lesson.batch
     while size > SMALLEST_BATCH and fixed + size * each > free:
         size //= 2
@@ -230,39 +246,29 @@ def _free_memory(card: Card | None, device: str, host: Host) -> tuple[int | None
 def _time(
     device: str, speeds: dict[str, float], precision: str, host: Host, lesson: Lesson
 ) -> tuple[float | None, str]:
-    if "fp32" not in speeds:
+    timed = precision if precision in speeds else "fp32"
+    if timed not in speeds:
         return None, "the speed was not measured"
-    arithmetic = _computing(lesson, speeds["fp32"])
-    loading, cores = _loading(device, host, lesson)
-    if not device.startswith("cuda"):
-        # Without loader processes the pictures are loaded between the steps.
-        where = "Apple's GPU" if device == "mps" else "this processor"
-        return _rounded(arithmetic + loading), f"{lesson.name} in fp32, on {where}"
-    words = f"{lesson.name} in fp32"
-    if loading >= arithmetic:
-        rate = cores * LOADS
-        pace = f"the pace is that of {cores} processor cores, which load about {rate} pictures/s"
-        return _rounded(loading), f"{words}; {pace}"
-    words += "; the pace is the GPU's"
-    if precision != "fp32":
-        half = max(_computing(lesson, speeds.get(precision, 0) or speeds["fp32"]), loading)
-        words += f", in {precision} about {_minutes(half)}"
-    return _rounded(arithmetic), words
+    copying = (lesson.train + lesson.valid) / (host.cores * LOADS)
+    seconds = copying + _computing(lesson, speeds[timed])
+    where = {"cpu": ", on this processor", "mps": ", on Apple's GPU"}.get(device, "")
+    cores = "1 core" if host.cores == 1 else f"{host.cores} cores"
+    words = (
+        f"{lesson.name} in {timed}{where}; {_minutes(copying)} of it to decode each photograph "
+        f"once, on {cores}"
+    )
+    if timed != "fp32" and "fp32" in speeds:
+        other = _minutes(copying + _computing(lesson, speeds["fp32"]))
+        words += f"; with --precision fp32 about {other}"
+    return _rounded(seconds), words
 
 
 def _computing(lesson: Lesson, gflops: float) -> float:
-    """Give the seconds that the arithmetic takes at a measured speed."""
-    steps = lesson.train * (lesson.whole + FROZEN * lesson.frozen)
-    looks = lesson.valid * (lesson.whole + lesson.frozen + lesson.passes)
-    return (steps + FORWARD * looks) * lesson.gflop / (gflops * EFFICIENCY)
-
-
-def _loading(device: str, host: Host, lesson: Lesson) -> tuple[float, int]:
-    """Give the seconds that loading the pictures takes, and on how many cores."""
-    cores = min(host.cores, WORKERS_MOST) if device.startswith("cuda") else 1
-    epochs = lesson.frozen + lesson.whole
-    pictures = lesson.train * epochs + lesson.valid * (epochs + lesson.passes)
-    return pictures / (cores * LOADS), cores
+    """Give the seconds that steps and looks take at a measured speed."""
+    steps = lesson.train * (lesson.whole + FORWARD * lesson.frozen)
+    looks = (lesson.train + lesson.valid) * lesson.looks
+    looks += lesson.valid * (lesson.whole + lesson.frozen + lesson.passes)
+    return (steps + FORWARD * looks) / min(gflops * EFFICIENCY / lesson.gflop, FASTEST)
 
 
 def _rounded(seconds: float) -> float:

@@ -106,13 +106,23 @@ class Order:
 
 
 def entry(source: str) -> catalogue.DataSet | None:
-    """Find the catalogue's entry for a name, or for the folder that such a set lies in."""
+    """Find the catalogue's entry for a name, or for the folder that such a set lies in.
+
+    Wherever `--dest` has put it, a set's folder has the name that it has among fastai's.
+
+    Examples
+    --------
+    >>> entry("/home/me/pictures/fastmagic-sample").name
+    'sample'
+    """
     if source in catalogue.CATALOGUE:
         return catalogue.CATALOGUE[source]
-    root = platforms.data_folder()
+    if "://" in source or source.startswith("kaggle:"):
+        return None  # somebody's archive, which may be called like one of ours
+    parts = Path(source).parts
     for known in catalogue.CATALOGUE.values():
-        folder = root / known.folder
-        if Path(source) in (folder, folder / known.pictures_in):
+        inner = (known.folder, *Path(known.pictures_in).parts)
+        if any(parts[-len(tail) :] == tail for tail in (inner, (known.folder,))):
             return known
     return None
 

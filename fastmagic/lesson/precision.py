@@ -7,11 +7,11 @@ device is (fastai 2.8, `callback/fp16.py`). For processors with bf16 units there
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastmagic.errors import BadInput, did_you_mean
-from fastmagic.gpu.estimate import NO_TENSOR_CORES, TENSOR_CORES
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,12 @@ CHOICES = ("auto", "fp32", "fp16", "bf16")
 # Capabilities".
 BF16 = (8, 0)
 FP16_ARITHMETIC = (5, 3)
+TENSOR_CORES = (7, 0)
+"""The capability with which they came (Volta), for half precision: the same table."""
+
+# Turing without tensor cores (TU116, TU117), which answers 7.5 like the others: GTX 16, MX450,
+# MX550, T400 to T2000. https://en.wikipedia.org/wiki/Turing_(microarchitecture).
+NO_TENSOR_CORES = re.compile(r"GTX 16\d\d|MX[45]50|\bT(?:400|500|550|600|1000|1200|2000)\b")
 
 
 @dataclass(frozen=True)

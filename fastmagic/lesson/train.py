@@ -165,8 +165,7 @@ def train_lesson1(
         "no_channels_last": no_channels_last,
         "no_allocator": no_allocator,
     }
-    team = launch.count(None if gpus is None else str(gpus), processes)
-    if team is not None and after is not None:
+    if (gpus is not None or processes is not None) and after is not None:
         raise BadInput(
             "--continue does not go with several processes: the learner is in this one.",
             "Put both lessons into one cell.",
@@ -183,6 +182,7 @@ def train_lesson1(
     _check_limit(cache_limit)
     with _alone(), progress.open_view(show, "Lesson 1") as view:
         start.require_fastai()
+        team = launch.count(None if gpus is None else str(gpus), processes)
         with _stoppable("Nothing was begun yet; run the same cell again."):
             if begun is not None:
                 view.note(DATA_AS_BEGUN.format(*begun))
@@ -297,6 +297,9 @@ def export_job(
     file: str | Path,
     *,
     namespace: dict[str, Any] | None = None,
+    runs: str | None = None,
+    time_limit: float | None = None,
+    cache_limit: float | None = None,
     show: Show = False,
 ) -> Path:
     """Write the lesson as a script for torchrun or accelerate, on one machine or many.
@@ -309,6 +312,8 @@ def export_job(
         Where to: a path that ends in `.py`.
     namespace
         Where the names are found that the body uses; they are written along.
+    runs, time_limit, cache_limit
+        As the job is to have them: the runs' folder, minutes, and GB of small copies.
     show
         Whether to say where it was written.
 
@@ -320,8 +325,11 @@ def export_job(
     from fastmagic.ranks import exported
 
     settings, cell = order.read()
+    _seconds(time_limit)
+    own = {"runs_folder": runs, "time_limit": time_limit, "cache_limit": cache_limit}
+    lesson = (settings, order.defaults, cell, namespace or {})
     with progress.open_view(show, "Lesson 1, as a job") as view:
-        target = exported.write(file, order.source, settings, order.defaults, cell, namespace or {})
+        target = exported.write(file, order.source, *lesson, own)
         view.note(f"Written: {target}. torchrun --standalone --nproc-per-node 2 {target.name}")
     return target
 

@@ -22,6 +22,7 @@ def write(
     defaults: LessonDefaults,
     cell: cells.Cell,
     namespace: Mapping[str, Any],
+    others: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a lesson as a script that torchrun or accelerate starts, on one machine or many.
 
@@ -37,6 +38,8 @@ def write(
         The catalogue's for its data set.
     namespace
         The notebook's names; what the body uses of them is written along, as source.
+    others
+        What else `ranks.train` is given, such as the time limit; None where one was not.
 
     Returns
     -------
@@ -54,22 +57,22 @@ def write(
     if target.suffix != ".py":
         raise BadInput(f"--export-job {file} is no script.", "Give a file that ends in .py.")
     export.check_body(cell)
-    text = text_of(target, source, settings, defaults, cell, namespace)
+    own = {name: value for name, value in (others or {}).items() if value is not None}
+    given = {**differing(settings, defaults), **own}
+    text = text_of(target, source, given, cell, namespace)
     return export.write_text(target, text, "--export-job")
 
 
 def text_of(
     target: Path,
     source: str,
-    settings: Settings,
-    defaults: LessonDefaults,
+    given: Mapping[str, Any],
     cell: cells.Cell,
     namespace: Mapping[str, Any],
 ) -> str:
-    """Give the script's text."""
+    """Give the script's text; `given` is what `ranks.train` gets beside data and body."""
     carrier = Carrier(namespace, given={}, bound=export.set_in(cell), folder=target.parent)
     export.carry_all(carrier, cell)
-    given = differing(settings, defaults)
     flags = "".join(f"        {name}={value!r},\n" for name, value in given.items())
     imports = "\n".join(["from fastmagic import ranks", *carrier.imports])
     own = "".join(f"\n\n{text.strip()}\n" for text in carrier.texts)

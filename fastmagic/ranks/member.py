@@ -147,6 +147,7 @@ def _claimed(team: Team, lesson: Any, runs_folder: str | Path | None) -> Any:
     if not (folder / "run.json").is_file():
         raise LessonError(
             f"This machine does not see the run's folder {folder}.",
-            "Start the job in a folder that all machines share, or give --runs one.",
+            "Start the job in a folder that all machines share, or name one in the script: "
+            "runs_folder='/shared/runs' in the call of ranks.train.",
         )
     return own or runs.Run(folder, identity, resumed, "", None, about, before)

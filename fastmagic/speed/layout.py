@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastmagic.gpu.estimate import NO_TENSOR_CORES, TENSOR_CORES
+from fastmagic.lesson.precision import NO_TENSOR_CORES, TENSOR_CORES
 
 TF32 = (8, 0)
 """From this capability on tensor cores compute in fp32 too, rounded to TF32, which torch allows

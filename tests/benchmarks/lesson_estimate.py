@@ -4,9 +4,9 @@
 
 Times, in turns, the block that the probe times (fastmagic/gpu/probe.py) and whole training steps of
 a network as fastai makes it, with Adam, on pictures that are there already: at first with all
-weights, then with the body frozen but for its batch norm, as fastai freezes it. Prints the fastest
-of each and two ratios: efficiency, real operations a second per measured one, and what a frozen
-step takes of a whole one. The constants of `fastmagic/gpu/estimate.py` come from here.
+weights, then with the body frozen and its batch norms kept, as recipe `classic` freezes it. Prints
+the fastest of each and two ratios: efficiency, real operations a second per measured one, and what
+a frozen step takes of a whole one. The constants of `fastmagic/gpu/estimate.py` come from here.
 """
 
 from __future__ import annotations
@@ -55,13 +55,8 @@ def make_step(model: Any, batch: int, size: int, device: str, precision: str, pr
 
 
 def freeze(model: Any) -> None:
-    """Freeze the body but for its batch norm, as fastai's `freeze()` with `train_bn` does."""
-    from torch import nn
-
-    for layer in model[0].modules():
-        if not isinstance(layer, nn.BatchNorm2d):
-            for weight in layer.parameters(recurse=False):
-                weight.requires_grad_(False)
+    """Freeze the body with its batch norms, as `freeze()` and `keep_batch_norm()` do."""
+    model[0].eval().requires_grad_(False)
 
 
 def compare(arch: str, precision: str, asked: Any, probe: Any) -> None:

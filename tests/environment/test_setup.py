@@ -87,6 +87,7 @@ def world(bare: Interpreter, tmp_path: Path) -> Surroundings:
 
 def setup(world: Surroundings, index: Path, **more):
     where = {"index_url": "", "find_links": index, "torch_index": index.as_uri()}
+    where = {} if more.get("undo") else where
     return fastai_setup(surroundings=world, **{**where, **more})
 
 
@@ -427,7 +428,20 @@ def test_a_kernel_without_the_old_modules_is_not_restarted(world, index):
     assert asked == []
 
 
-@pytest.mark.parametrize("flag", [{"dry_run": True}, {"torch": "cu126"}, {"upgrade": True}])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        {"dry_run": True},
+        {"torch": "cu126"},
+        {"upgrade": True},
+        {"torch_index": "registry"},
+        {"index_url": ""},
+        {"index_url": "https://pypi.org/simple"},
+        {"find_links": "wheels"},
+        {"installer": "uv"},
+    ],
+    ids=lambda flag: " ".join(flag),
+)
 def test_an_undo_goes_with_no_other_plan(world, index, flag):
     setup(world, index)
     before = frozen(world)

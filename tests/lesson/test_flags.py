@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from fastmagic.errors import BadInput, LessonError, Stopped
+from fastmagic.gpu.advice import free_own_memory
 
 pytestmark = pytest.mark.train
 
@@ -151,5 +154,82 @@ def test_shown_code_keeps_the_runs_name_and_limit(shell, cells):
     shell.set_next_input = lambda text, replace=False: put.append(text)
     cells("%train_lesson1 {data} --recipe scratch --name mine --time-limit 5 --show").raise_error()
     assert put[0].splitlines()[0].endswith("--name mine --time-limit 5.0")
+    cells("%train_lesson1 {data} --fresh --cache-limit 2.5 --processes 2 --show").raise_error()
+    assert put[1].splitlines()[0].endswith(" --fresh --cache-limit 2.5 --processes 2")
+    cells("%train_lesson1 {data} --show").raise_error()
+    assert "--fresh" not in put[2] and "--cache-limit" not in put[2]
     with pytest.raises(BadInput, match="one at a time"):
         cells("%train_lesson1 {data} --show --export a.py").raise_error()
+
+
+NOT_OF_A_JOB = ["name mine", "fresh", "gpus 2", "processes 2"]
+
+
+@pytest.mark.parametrize("flag", [*NOT_OF_A_JOB, "runs there", "time-limit 5", "cache-limit 1"])
+def test_a_script_refuses_by_name_what_it_cannot_have(cells, tmp_path, flag):
+    script = tmp_path / "mine.py"
+    with pytest.raises(BadInput, match=f"--{flag.split()[0]} does not go with --export"):
+        cells(f"%%train_lesson1 {{data}} --{flag} --export {script}\nlearn.fit(1)").raise_error()
+    assert not script.exists()
+
+
+@pytest.mark.parametrize("flag", NOT_OF_A_JOB)
+def test_a_job_refuses_by_name_what_it_cannot_have(cells, tmp_path, flag):
+    job = tmp_path / "job.py"
+    with pytest.raises(BadInput, match=f"--{flag.split()[0]} does not go with --export-job"):
+        cells(f"%%train_lesson1 {{data}} --{flag} --export-job {job}\nlearn.fit(1)").raise_error()
+    assert not job.exists()
+
+
+def test_a_job_has_the_runs_folder_and_the_limits_that_its_cell_was_given(cells, tmp_path):
+    job = tmp_path / "job.py"
+    flags = f"--runs {tmp_path / 'kept'} --time-limit 0.0001 --cache-limit 1 --export-job {job}"
+    cells(f"%%train_lesson1 {{data}} {flags}\nlearn.fit(50)").raise_error()
+    assert "cache_limit=1.0," in job.read_text()
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, job], capture_output=True, text=True, timeout=300, cwd=tmp_path, env=env
+    )
+    assert done.returncode == 1 and "its time was up" in done.stderr, done.stderr
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    assert not (tmp_path / "fastmagic-runs").exists()
+
+
+HELD = """
+import gc
+gc.collect()
+held = [one() is not None for one in earlier]
+learn.fit(1)
+"""
+WATCHED = "earlier = [weakref.ref(learn), weakref.ref(dls), weakref.ref(learn.model)]"
+
+
+@pytest.mark.parametrize("style", ["log", "quiet"])
+def test_a_lesson_does_not_keep_the_one_before_it_in_memory(shell, cells, style):
+    shell.run_cell(f"import weakref\n%config FastMagics.progress = '{style}'")
+    cells("%%train_lesson1 {data}\nlearn.fit(1)").raise_error()
+    shell.run_cell(WATCHED)
+    shell.run_cell("1 + 1").raise_error()
+    shell.run_cell("%%train_lesson1 --continue\nlearn.fit(1)").raise_error()
+    assert all(one() is not None for one in shell.user_ns["earlier"])
+    cells("%%train_lesson1 {data}" + HELD).raise_error()
+    assert shell.user_ns["held"] == [False] * 3
+
+
+def test_the_advice_to_free_this_kernels_memory_frees_it(shell, cells):
+    shell.run_cell("import weakref")
+    cells("%%train_lesson1 {data}\nlearn.fit(1)").raise_error()
+    shell.run_cell(WATCHED)
+    [line] = [one.removeprefix("Or try: ") for one in free_own_memory() if "del learn" in one]
+    shell.run_cell(line).raise_error()
+    assert [one() for one in shell.user_ns["earlier"]] == [None] * 3
+    with pytest.raises(BadInput, match="no learner any more"):
+        shell.run_cell("%%train_lesson1 --continue\nlearn.fit(1)").raise_error()
+
+
+def test_a_result_that_has_a_name_keeps_its_learner(shell, cells):
+    cells("report = %train_lesson1 {data} --recipe modern --epochs 1").raise_error()
+    shell.run_cell("learn = None").raise_error()
+    assert shell.user_ns["report"].learn is not None
+    shell.run_cell("%%train_lesson1 --continue\nlearn.fit(1)").raise_error()
+    assert shell.user_ns["learn"] is shell.user_ns["report"].learn

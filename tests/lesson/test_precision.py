@@ -85,12 +85,6 @@ def test_a_processor_with_units_for_it_computes_in_bf16():
         precision.choose("fp16", CPU, None, units=True)
 
 
-def test_the_cards_without_tensor_cores_are_those_that_the_gpu_check_knows():
-    from fastmagic.gpu import estimate
-
-    assert precision.NO_TENSOR_CORES.pattern == estimate.NO_TENSOR_CORES.pattern
-
-
 @pytest.mark.train
 def test_a_precision_is_one_of_fastais_own_callbacks_and_fp32_is_none():
     from tests.guard.test_attach import make_learner

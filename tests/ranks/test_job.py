@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from fastmagic.errors import BadInput
+from fastmagic.errors import BadInput, LessonError
 from fastmagic.lesson.order import Order
 from fastmagic.lesson.train import export_job
+from fastmagic.ranks import member
 
 pytestmark = pytest.mark.train
 
@@ -111,3 +112,18 @@ def test_a_body_comes_through_whatever_its_quotes(tmp_path, body):
         if isinstance(node, ast.Assign) and node.targets[0].id == "BODY"
     ]
     assert given == f"\n{body}\nlearn.fit(1)\n"
+
+
+class SeesAnotherDisk:
+    """Stands for a process on a machine that does not see the folder of rank 0."""
+
+    rank = 1
+
+    def from_first(self, told):
+        return Path("/no/such/folder"), "", False, {}, {}
+
+
+def test_a_machine_that_does_not_see_the_runs_is_told_what_a_script_can_change():
+    with pytest.raises(LessonError, match="does not see the run's folder") as caught:
+        member._claimed(SeesAnotherDisk(), None, None)
+    assert "runs_folder=" in caught.value.next_step and "--" not in caught.value.next_step
