@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmagic import faces
-from fastmagic.data.survey import sheet, tree
+from fastmagic.data.survey import sheet, split, tree
 from fastmagic.data.survey.duplicates import Duplicates
 from fastmagic.data.survey.labels import Kind
 from fastmagic.data.survey.pictures import Survey, default_memory, existing_folder, survey
@@ -368,5 +368,5 @@ def _below(folder: Path, file: Path) -> str:
 
 def _title(path: Path) -> str:
     """Name a folder; `images` alone says nothing."""
-    plain = path.name in ("images", "train", "data")
+    plain = path.name.lower() in ("images", "data", *split.TRAIN_NAMES)
     return f"{path.parent.name}/{path.name}" if plain and path.parent.name else path.name or "/"
