@@ -45,6 +45,33 @@ def test_what_is_odd_is_said(tmp_path: Path, fill: Fill) -> None:
     assert "many/&lt;b&gt;bad.jpg" in card.face().html() and "<b>bad" not in card.face().html()
 
 
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        (
+            "valid/dogs",
+            "'dogs' has no pictures to validate with: accuracy says nothing of it. Move",
+        ),
+        ("valid/none", ""),
+    ],
+)
+def test_a_class_without_validation_pictures_is_said(
+    tmp_path: Path, fill: Fill, missing: str, words: str
+) -> None:
+    folder = fill(tmp_path / "set", *(one for one in LESSON_NAMES if missing not in one))
+    for card in (data_card(folder), data_card(folder)):  # looked at, and recalled
+        text = " ".join(str(card).split())
+        assert words in text and ("validate with" in text) == bool(words)
+        assert [words in line for line in card.cautions] == ([True] if words else [])
+
+
+def test_a_class_of_one_picture_has_none_to_validate_with(tmp_path: Path, fill: Fill) -> None:
+    names = [f"{label}/{n}.jpg" for label in "ab" for n in range(4)]
+    [line] = data_card(fill(tmp_path / "set", *names, "c/1.jpg", "d/1.jpg")).cautions
+    assert line.startswith("'c' and 'd' have no pictures to validate with")
+    assert "every class needs at least two" in line
+
+
 def test_the_faces_say_the_same_and_hold_the_sheet(tmp_path: Path, fill: Fill) -> None:
     card = data_card(fill(tmp_path / "set", *LESSON_NAMES))
     face = card.face()

@@ -29,7 +29,7 @@ from fastmagic.errors import (
     PicturesError,
     Stopped,
 )
-from fastmagic.progress import View
+from fastmagic.progress import NestedView, View
 
 from .conftest import LESSON_NAMES, picture_bytes, zip_bytes
 from .server import FileServer
@@ -185,6 +185,15 @@ def test_a_folder_is_used_in_place(tmp_path: Path, fill: Fill) -> None:
     before = sorted(folder.rglob("*"))
     assert get_data(folder) == folder
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_lesson_is_told_what_spoils_its_result(tmp_path: Path, fill: Fill) -> None:
+    folder = fill(tmp_path / "set", *(one for one in LESSON_NAMES if "valid/dogs" not in one))
+    lesson, alone = View(), Watching()
+    get_data(folder, show=NestedView(lesson))
+    assert any("'dogs' has no pictures to validate with" in note for note in lesson.notes)
+    get_data(folder, show=alone)  # the card says it, and once
+    assert alone.notes == [] and alone.ends[0].count("validate with") == 1
 
 
 def test_a_relative_path_comes_back_absolute(

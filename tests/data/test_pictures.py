@@ -164,6 +164,11 @@ def test_unreadable_pictures_are_left_out_and_named(tmp_path: Path, fill: Fill) 
         (["a/1.jpg", "b/1.jpg"], "", "no validation pictures"),
         (["train/a/1.jpg", "train/b/1.jpg", "valid/notes.txt"], "", "no validation pictures"),
         (["train/a/1.jpg", "train/b/1.jpg", "valid/c/1.jpg"], "", "training ones lack: 'c'"),
+        (
+            [*("train/cats/1.jpg", "train/dogs/1.jpg"), *("valid/Cats/1.jpg", "valid/dogs/1.jpg")],
+            "",
+            "'cats' and the validation pictures 'Cats': the names differ in case alone",
+        ),
         (["a_1.jpg", "b_2.jpg", "c.jpg"], r"^(.*)_\d", "no class in the file name 'c.jpg'"),
         (["a_1.jpg"], "(", "not a regular expression"),
         (["a_1.jpg"], r"\d", "has no group"),

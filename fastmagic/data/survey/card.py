@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmagic import faces
-from fastmagic.data.survey import sheet, split, tree
+from fastmagic.data.survey import cautions, sheet, split, tree
 from fastmagic.data.survey.duplicates import Duplicates
 from fastmagic.data.survey.labels import Kind
 from fastmagic.data.survey.pictures import Survey, default_memory, existing_folder, survey
@@ -99,6 +99,13 @@ class DataCard(Shown):
         """How many pictures are for validation."""
         return sum(one.valid for one in self.classes)
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What makes a result say less than it seems to, a line each; a lesson says it too."""
+        unvalidated = [one.name for one in self.classes if not one.valid]
+        lines = (cautions.unvalidated(unvalidated, self.kind),)
+        return tuple(line for line in lines if line)
+
     def face(self) -> Face:
         """Show the counts, the sizes, what is odd, and a few pictures of each class."""
         parts: list[Part] = [
@@ -139,6 +146,7 @@ class DataCard(Shown):
                 f"The classes are uneven: {most.name!r} has {self.imbalance:.1f} times as many "
                 f"training pictures as {least.name!r}."
             )
+        lines += self.cautions
         lines += [
             line
             for line in (

@@ -372,9 +372,20 @@ def _classes(
         raise PicturesError(msg, "Add pictures: every class needs at least two.")
     strange = {named[file] for file in valid} - set(classes)
     if strange:
-        msg = f"The validation pictures have a class that the training ones lack: {min(strange)!r}."
-        raise PicturesError(msg, "Give both folders the same class folders.")
+        raise _strange(min(strange), classes)
     return classes
+
+
+def _strange(name: str, classes: tuple[str, ...]) -> PicturesError:
+    """Make the error for a class of validation pictures alone, maybe one that is spelled anew."""
+    same = next((one for one in classes if one.casefold() == name.casefold()), "")
+    if same:
+        msg = f"The training pictures have a class {same!r} and the validation pictures {name!r}: "
+        return PicturesError(
+            f"{msg}the names differ in case alone.", "If they are one class, give both one name."
+        )
+    msg = f"The validation pictures have a class that the training ones lack: {name!r}."
+    return PicturesError(msg, "Give both folders the same class folders.")
 
 
 def _what_else(folder: Path) -> str:
