@@ -65,6 +65,21 @@ def test_a_class_without_validation_pictures_is_said(
         assert [words in line for line in card.cautions] == ([True] if words else [])
 
 
+def test_what_fastai_makes_white_is_said_with_what_helps(tmp_path: Path, fill: Fill) -> None:
+    folder = fill(tmp_path / "set", *LESSON_NAMES)
+    for number in range(3):
+        file = folder / f"train/cats/x-ray.{number}.png"
+        Image.frombytes("I;16", (8, 8), bytes([number, 200]) * 64).save(file)
+    card = data_card(folder)
+    [line] = card.cautions
+    assert line.startswith("3 pictures are 16-bit with values above 255 (train/cats/x-ray.0.png)")
+    assert "white in fastai" in line and "worth a look" not in str(card)
+    namespace = {"Image": Image, "old": file, "new": folder / "train/cats/x-ray.2.png"}
+    exec(line.partition("for example: ")[2], namespace)
+    with Image.open(file) as image:
+        assert (image.mode, image.getpixel((0, 0))) == ("L", 200)
+
+
 def test_a_class_of_one_picture_has_none_to_validate_with(tmp_path: Path, fill: Fill) -> None:
     names = [f"{label}/{n}.jpg" for label in "ab" for n in range(4)]
     [line] = data_card(fill(tmp_path / "set", *names, "c/1.jpg", "d/1.jpg")).cautions

@@ -16,7 +16,7 @@ from fastmagic.data.survey import cautions, sheet, split, tree
 from fastmagic.data.survey.duplicates import Duplicates
 from fastmagic.data.survey.labels import Kind
 from fastmagic.data.survey.pictures import Survey, default_memory, existing_folder, survey
-from fastmagic.data.survey.readable import ODD, Size
+from fastmagic.data.survey.readable import CLIPPED, ODD, Size
 from fastmagic.data.survey.recall import Recall
 from fastmagic.data.survey.rejected import WHY, Rejected
 from fastmagic.errors import FastMagicError, Stopped
@@ -103,8 +103,11 @@ class DataCard(Shown):
     def cautions(self) -> tuple[str, ...]:
         """What makes a result say less than it seems to, a line each; a lesson says it too."""
         unvalidated = [one.name for one in self.classes if not one.valid]
-        lines = (cautions.unvalidated(unvalidated, self.kind),)
-        return tuple(line for line in lines if line)
+        lines = [cautions.unvalidated(unvalidated, self.kind)] if unvalidated else []
+        for kind, count, file in self.odd:
+            if kind == CLIPPED:
+                lines.append(cautions.clipped(count, _below(self.path, file)))
+        return tuple(lines)
 
     def face(self) -> Face:
         """Show the counts, the sizes, what is odd, and a few pictures of each class."""
@@ -180,10 +183,12 @@ class DataCard(Shown):
         )
 
     def _odd_line(self) -> str:
-        if not self.odd:
-            return ""
-        each = [f"{count:,} {kind} ({_below(self.path, file)})" for kind, count, file in self.odd]
-        return f"Used, but worth a look: {', '.join(each)}."
+        each = [
+            f"{count:,} {kind} ({_below(self.path, file)})"
+            for kind, count, file in self.odd
+            if kind != CLIPPED
+        ]
+        return f"Used, but worth a look: {', '.join(each)}." if each else ""
 
     def _duplicate_lines(self) -> list[str]:
         found, lines = self.duplicates, []

@@ -10,23 +10,39 @@ NAMES_SHOWN = 5
 
 
 def unvalidated(names: Sequence[str], kind: Kind) -> str:
-    """Say which classes have no validation pictures; empty where each has some.
+    """Say which classes have no validation pictures.
 
     Examples
     --------
     >>> print(unvalidated(["dogs"], "class folders"))
     'dogs' has no pictures to validate with: accuracy says nothing of it. Add pictures: every \
 class needs at least two.
-    >>> unvalidated([], "class folders")
-    ''
     """
-    if not names:
-        return ""
     has, it = ("has", "it") if len(names) == 1 else ("have", "them")
     what = f"{_listed(names)} {has} no pictures to validate with: accuracy says nothing of {it}."
     if kind == "train/valid folders":
         return f"{what} Move some pictures of {it} to the validation folder."
     return f"{what} Add pictures: every class needs at least two."
+
+
+def clipped(count: int, example: str) -> str:
+    """Say what becomes of 16-bit pictures, and how they are kept from it.
+
+    Examples
+    --------
+    >>> print(clipped(1, "train/a/1.png"))
+    1 picture is 16-bit with values above 255 (train/a/1.png): these become white in fastai. \
+Convert it first, for example: \
+Image.open(old).point(lambda value: value / 256).convert('L').save(new)
+    """
+    what, it = ("picture is", "it") if count == 1 else ("pictures are", "them")
+    return (
+        f"{count:,} {what} 16-bit with values above 255 ({example}): these become white in fastai. "
+        f"Convert {it} first, for example: {CONVERT}"
+    )
+
+
+CONVERT = "Image.open(old).point(lambda value: value / 256).convert('L').save(new)"
 
 
 def _listed(names: Sequence[str]) -> str:
