@@ -118,6 +118,7 @@ def obtain(source: str | Path, wish: Wish, view: View) -> Got:
     if wanted:
         return _from_kaggle(wanted, wish, view)
     if text in CATALOGUE:
+        _name_namesake(text, wish, view)
         return _from_catalogue(CATALOGUE[text], wish, view)
     path = absolute(text or source)
     if path.is_dir():
@@ -246,6 +247,13 @@ def _from_catalogue(entry: DataSet, wish: Wish, view: View) -> Got:
     got = _found(place.folder, entry)
     expected = 0 if elsewhere else entry.pictures
     return replace(got, expected=expected, origin=elsewhere, place=place)
+
+
+def _name_namesake(name: str, wish: Wish, view: View) -> None:
+    """Say where a folder here has a catalogue's name, if it is not that data set itself."""
+    own = places.for_entry(CATALOGUE[name], wish.dest, wish.env).folder
+    if absolute(name).is_dir() and absolute(name) != absolute(own):
+        view.note(f"There is a folder {name} here too: for that write ./{name}")
 
 
 def _found(folder: Path, entry: DataSet) -> Got:

@@ -285,6 +285,23 @@ def test_a_second_call_loads_nothing_heavy(server: FileServer, home: Path) -> No
     assert done.stdout.strip() == "[]"
 
 
+def test_a_folder_of_a_catalogues_name_is_named_before_anything_is_fetched(
+    tmp_path: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = {"FASTAI_HOME": str(tmp_path / "home"), "FASTMAGIC_CATALOGUE": "http://127.0.0.1:9"}
+    fill(tmp_path / "pets", *LESSON_NAMES)
+    monkeypatch.chdir(tmp_path)
+    view = View()
+    with pytest.raises(DownloadError):
+        get_data("pets", env=env, show=view, sleep=lambda _: None)
+    assert view.notes[0] == "There is a folder pets here too: for that write ./pets"
+    view = View()
+    assert get_data("./pets", show=view) == tmp_path / "pets" and view.notes == []
+    fill(tmp_path / "dogscats", *LESSON_NAMES)  # the data set itself is no other one
+    assert get_data("dogscats", dest=tmp_path, show=view) == tmp_path / "dogscats"
+    assert view.notes == []
+
+
 def test_a_name_that_is_nearly_one_gets_the_nearest() -> None:
     with pytest.raises(BadInput, match="Did you mean 'imagenette2'"):
         get_data("imagenette")
