@@ -176,7 +176,8 @@ def _advice(error: OSError, wish: Wish) -> str:
     if failed is None:
         return _WRITE
     denied = error.errno in (errno.EACCES, errno.EPERM)
-    if denied and failed.exists() and not os.access(failed, os.R_OK):
+    # Path.exists() fails where a folder above may not be entered
+    if denied and os.path.exists(failed) and not os.access(failed, os.R_OK):  # noqa: PTH110
         return _READ
     homes = (platforms.archive_folder(wish.env), platforms.data_folder(wish.env))
     if wish.dest and _on_the_way(failed, wish.dest):

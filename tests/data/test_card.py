@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fastmagic.data.survey.card import data_card
-from fastmagic.errors import PicturesError
+from fastmagic.data.get import data_card, get_data
+from fastmagic.errors import DataError, PicturesError
 
 from .conftest import LESSON_NAMES
 
@@ -85,6 +85,30 @@ def test_a_class_of_one_picture_has_none_to_validate_with(tmp_path: Path, fill: 
     [line] = data_card(fill(tmp_path / "set", *names, "c/1.jpg", "d/1.jpg")).cautions
     assert line.startswith("'c' and 'd' have no pictures to validate with")
     assert "every class needs at least two" in line
+
+
+def test_a_folder_that_may_not_be_read_is_left_out_and_named(guarded: Path, fill: Fill) -> None:
+    folder = fill(guarded / "set", *LESSON_NAMES, "lost+found/1.jpg", "train/birds/1.jpg")
+    (folder / "lost+found").chmod(0)
+    (folder / "train" / "birds").chmod(0o444)  # its names are seen, and no more
+    for card in (data_card(folder), data_card(folder)):  # looked at, and recalled
+        assert (card.train, card.valid) == (12, 4)
+        assert card.closed == (folder / "lost+found", folder / "train" / "birds")
+        assert "2 folders may not be read and are left out" in " ".join(str(card).split())
+    assert list((guarded / "fastai-home").rglob("card-*.json"))
+    (folder / "lost+found").chmod(0o755)
+    assert data_card(folder).closed == (folder / "train" / "birds",)
+
+
+def test_a_folder_that_may_not_be_read_itself_is_an_error(guarded: Path, fill: Fill) -> None:
+    folder = fill(guarded / "set", *LESSON_NAMES)
+    folder.chmod(0)
+    for source in (folder, folder / "train"):
+        with pytest.raises(DataError, match=r"Permission denied|may not enter") as caught:
+            get_data(source)
+        assert caught.value.next_step == "Check the path and who may read it."
+    with pytest.raises(PicturesError, match="may not enter"):
+        data_card(folder / "train")
 
 
 def test_the_faces_say_the_same_and_hold_the_sheet(tmp_path: Path, fill: Fill) -> None:

@@ -7,7 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,8 @@ class DataCard(Shown):
         Where unusable pictures were moved, out of a folder that we unpacked ourselves.
     notes
         What else is worth knowing.
+    closed
+        Folders that may not be read; they are left out.
     """
 
     path: Path
@@ -86,6 +88,7 @@ class DataCard(Shown):
     duplicates: Duplicates = NO_COPIES
     rejected: Rejected | None = None
     notes: tuple[str, ...] = ()
+    closed: tuple[Path, ...] = ()
     rows: tuple[str, ...] = field(default=(), repr=False)
     png: bytes = field(default=b"", repr=False)
 
@@ -107,6 +110,8 @@ class DataCard(Shown):
         for kind, count, file in self.odd:
             if kind == CLIPPED:
                 lines.append(cautions.clipped(count, _below(self.path, file)))
+        if self.closed:
+            lines.append(cautions.closed(self.closed))
         return tuple(lines)
 
     def face(self) -> Face:
@@ -276,13 +281,14 @@ def look(
     memory = memory or default_memory()
     folder = existing_folder(path)
     recall = Recall(memory, folder, label_pattern, str(unpacked or ""))
-    before = tree.snapshot(folder)
+    closed: list[Path] = []
+    before = tree.snapshot(folder, closed)
     fingerprint = tree.fingerprint(before)
     with suppress(LookupError, TypeError, ValueError, AttributeError):  # damaged: it is made again
         if known := recall.find(fingerprint):
-            return _restored(known)
+            return replace(_restored(known), closed=tuple(closed))
     found = survey(path, label_pattern=label_pattern, view=view, memory=memory, unpacked=unpacked)
-    card = make_card(found)
+    card = replace(make_card(found), closed=tuple(closed))
     left = [one for one in before if folder.joinpath(*one[0]) not in found.moved]
     if tree.snapshot(folder) == left:  # nobody else changed it meanwhile
         recall.keep(tree.fingerprint(left), _stored(card))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from fastmagic.data.survey.labels import Kind
 
@@ -39,6 +40,28 @@ Image.open(old).point(lambda value: value / 256).convert('L').save(new)
     return (
         f"{count:,} {what} 16-bit with values above 255 ({example}): these become white in fastai. "
         f"Convert {it} first, for example: {CONVERT}"
+    )
+
+
+def closed(folders: Sequence[Path]) -> str:
+    """Say which folders may not be read.
+
+    Examples
+    --------
+    >>> print(closed([Path("photos/lost+found")]))
+    1 folder may not be read and is left out (photos/lost+found). If there are pictures in it, \
+change who may read it.
+    """
+    one = len(folders) == 1
+    what, it = (
+        ("folder may not be read and is", "it")
+        if one
+        else ("folders may not be read and are", "them")
+    )
+    names = ", ".join(folder.as_posix() for folder in folders[:NAMES_SHOWN])
+    return (
+        f"{len(folders):,} {what} left out ({names}). If there are pictures in {it}, "
+        f"change who may read {it}."
     )
 
 

@@ -230,6 +230,13 @@ def absolute(path: str | Path) -> Path:
 def existing_folder(path: str | Path) -> Path:
     """Give the folder's absolute path, or say why there is none."""
     folder = absolute(path)
+    try:
+        folder.stat()
+    except PermissionError:
+        msg = f"{folder} lies in a folder that you may not enter."
+        raise PicturesError(msg, "Check the path and who may read it.") from None
+    except OSError:
+        pass  # said below
     if folder.is_dir():
         return folder
     if folder.exists():
