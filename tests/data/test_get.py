@@ -284,6 +284,35 @@ def test_an_archive_without_pictures(tmp_path: Path) -> None:
         get_data(archive)
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "what", "step"),
+    [
+        (
+            "0.jpg",
+            picture_bytes(0),
+            "0.jpg is a picture, and no archive",
+            "Give its folder, {}, or",
+        ),
+        ("labels.csv", b"file,label\n", "labels.csv is a table", "ImageDataLoaders.from_csv does"),
+        ("labels.xlsx", zip_bytes(), "labels.xlsx is a table", "Give the folder of the pictures"),
+        ("page.zip", b"<html>", "page.zip is not an archive", "a web page was perhaps saved"),
+    ],
+)
+def test_a_file_that_is_no_archive_is_called_what_it_is(
+    tmp_path: Path, name: str, data: bytes, what: str, step: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ArchiveError) as caught:
+        get_data(tmp_path / name)
+    assert caught.value.what.startswith(what)
+    assert step.format(tmp_path) in caught.value.next_step
+
+
+def test_an_archive_under_a_pictures_name_is_unpacked(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "photos.jpg").write_bytes(zip_bytes())
+    assert get_data(tmp_path / "photos.jpg") == home / "data" / "photos.jpg"
+
+
 def test_a_file_where_the_folder_should_be(tmp_path: Path, home: Path) -> None:
     archive = tmp_path / "photos.zip"
     archive.write_bytes(zip_bytes())
