@@ -98,7 +98,7 @@ def get_data(
             got = obtain(source, wish, view)
             card = _card(got, label_pattern or got.label_pattern, wish, view)
             if show:
-                view.finish(card.face())
+                _show(card, view)
         except KeyboardInterrupt as stop:
             if isinstance(stop, FastMagicError):
                 raise
@@ -111,6 +111,13 @@ def get_data(
             msg = f"The data set could not be written or read ({error.strerror or error}{where})."
             raise DataError(msg, _advice(error, wish)) from error
     return card.path
+
+
+def _show(card: DataCard, view: View) -> None:
+    """Show the card; a lesson's view, which does not, is told what spoils a result."""
+    for line in card.cautions if isinstance(view, progress.NestedView) else ():
+        view.note(line)
+    view.finish(card.face())
 
 
 def _card(got: Got, label_pattern: str, wish: Wish, view: View) -> DataCard:
@@ -169,7 +176,8 @@ def _advice(error: OSError, wish: Wish) -> str:
     if failed is None:
         return _WRITE
     denied = error.errno in (errno.EACCES, errno.EPERM)
-    if denied and failed.exists() and not os.access(failed, os.R_OK):
+    # Path.exists() fails where a folder above may not be entered
+    if denied and os.path.exists(failed) and not os.access(failed, os.R_OK):  # noqa: PTH110
         return _READ
     homes = (platforms.archive_folder(wish.env), platforms.data_folder(wish.env))
     if wish.dest and _on_the_way(failed, wish.dest):

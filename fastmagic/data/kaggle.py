@@ -22,7 +22,7 @@ from typing import Any
 
 from fastmagic import platforms
 from fastmagic.data.archives.archive import split_name
-from fastmagic.data.survey import tree
+from fastmagic.data.survey import split, tree
 from fastmagic.errors import BadInput, DownloadError
 
 INPUT = Path("/kaggle/input")
@@ -267,7 +267,7 @@ def archive_in(folder: Path) -> Path | None:
     Kaggle's dogs vs cats is such a folder: `train.zip`, `test1.zip` and a table.
     """
     found = archives_in(folder)
-    train = [one for one in found if split_name(one.name)[0].lower() == "train"]
+    train = [one for one in found if split.train_of([split_name(one.name)[0]])]
     chosen = train or found
     return chosen[0] if len(chosen) == 1 else None
 
@@ -277,12 +277,14 @@ def packed_pictures(folder: Path) -> Path | None:
     return None if tree.has_pictures(folder) else archive_in(folder)
 
 
-def unpacked_name(folder: Path, archive: Path) -> str:
-    """Name the folder for the contents of an archive that lies in a folder.
+def unpacked_name(folder: Path, archive: Path, beside: Path | None = None) -> str:
+    """Name the folder for the contents of an archive, or two, that lie in a folder.
 
     Examples
     --------
     >>> unpacked_name(Path("/kaggle/input/dogs-vs-cats"), Path("train.zip"))
     'dogs-vs-cats-train'
+    >>> unpacked_name(Path("pets"), Path("train.zip"), Path("valid.zip"))
+    'pets-train-valid'
     """
-    return f"{folder.name}-{split_name(archive.name)[0]}"
+    return "-".join([folder.name, *(split_name(one.name)[0] for one in (archive, beside) if one)])

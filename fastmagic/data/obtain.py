@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fastmagic.data import kaggle, places
+from fastmagic.data import kaggle, packed, places
 from fastmagic.data.archives.archive import split_name, unpack
 from fastmagic.data.cache import put
 from fastmagic.data.catalogue import (
@@ -118,6 +118,7 @@ def obtain(source: str | Path, wish: Wish, view: View) -> Got:
     if wanted:
         return _from_kaggle(wanted, wish, view)
     if text in CATALOGUE:
+        _name_namesake(text, wish, view)
         return _from_catalogue(CATALOGUE[text], wish, view)
     path = absolute(text or source)
     if path.is_dir():
@@ -137,23 +138,48 @@ def obtain(source: str | Path, wish: Wish, view: View) -> Got:
 def _from_folder(path: Path, wish: Wish, view: View) -> Got:
     inside = kaggle.packed_pictures(path)
     if inside:
-        return _from_archive(inside, wish, view, kaggle.unpacked_name(path, inside))
+        return _from_packed(path, inside, wish, view)
     if wish.checksum or wish.dest:
         flag = "checksum" if wish.checksum else "dest"
         msg = f"{path} is a folder: it is used where it is, so {flag} means nothing for it."
         raise BadInput(msg, f"Leave --{flag} out.")
-    return Got(path)
+    return _told(Got(path), view)
 
 
-def _from_archive(path: Path, wish: Wish, view: View, stem: str = "") -> Got:
+def _told(got: Got, view: View) -> Got:
+    """Say what lies in a folder and is not used."""
+    if unused := packed.unused(got.folder):
+        view.note(unused)
+    return got
+
+
+def _from_packed(folder: Path, inside: Path, wish: Wish, view: View) -> Got:
+    """Give what is packed in a folder without pictures: one archive, or two of train and valid."""
+    valid = packed.valid_beside(inside)
+    if valid and (why := packed.left_out(valid)):
+        view.note(why)
+        valid = None
+    return _from_archive(inside, wish, view, kaggle.unpacked_name(folder, inside, valid), valid)
+
+
+def _from_archive(
+    path: Path, wish: Wish, view: View, stem: str = "", valid: Path | None = None
+) -> Got:
+    """Give the contents of an archive, and those of one of validation pictures beside it."""
+
     def unpack_it(place: Place) -> None:
         place.remember(Record(place.origin))
-        unpack(path, place.folder, view=view)
+        if valid:
+            packed.unpack_both(path, valid, place.folder, view)
+        else:
+            unpack(path, place.folder, view=view)
         place.remember(Record(place.origin, path.name, path.stat().st_size))
 
     _compare(path, wish.checksum, view)
     place = places.settle(
-        lambda: places.for_archive(path, wish.dest, wish.env, stem=stem), unpack_it, view
+        lambda: places.for_archive(path, wish.dest, wish.env, stem=stem, beside=valid),
+        unpack_it,
+        view,
     )
     return _deeper(Got(place.folder, place=place), wish, view)
 
@@ -223,6 +249,13 @@ def _from_catalogue(entry: DataSet, wish: Wish, view: View) -> Got:
     return replace(got, expected=expected, origin=elsewhere, place=place)
 
 
+def _name_namesake(name: str, wish: Wish, view: View) -> None:
+    """Say where a folder here has a catalogue's name, if it is not that data set itself."""
+    own = places.for_entry(CATALOGUE[name], wish.dest, wish.env).folder
+    if absolute(name).is_dir() and absolute(name) != absolute(own):
+        view.note(f"There is a folder {name} here too: for that write ./{name}")
+
+
 def _found(folder: Path, entry: DataSet) -> Got:
     """Point to the pictures of a catalogue's data set; one that is laid out otherwise as it is."""
     inner = folder / entry.pictures_in
@@ -256,9 +289,8 @@ def _deeper(got: Got, wish: Wish, view: View) -> Got:
             names = ", ".join(repr(one.name) for one in several)
             msg = f"There are no pictures in {got.folder}, but several archives: {names}."
             raise PicturesError(msg, f"Name the one that you want: {str(several[0])!r}")
-        return got
-    stem = kaggle.unpacked_name(got.folder, inside)
-    return _from_archive(inside, replace(wish, checksum=""), view, stem)
+        return _told(got, view)
+    return _from_packed(got.folder, inside, replace(wish, checksum=""), view)
 
 
 def _draw(place: Place, view: View) -> None:

@@ -175,7 +175,12 @@ def for_url(url: str, dest: Path | None, env: Mapping[str, str] | None, *, name:
 
 
 def for_archive(
-    archive: Path, dest: Path | None, env: Mapping[str, str] | None, *, stem: str = ""
+    archive: Path,
+    dest: Path | None,
+    env: Mapping[str, str] | None,
+    *,
+    stem: str = "",
+    beside: Path | None = None,
 ) -> Place:
     """Give the place for the contents of an archive on this machine.
 
@@ -189,13 +194,19 @@ def for_archive(
         Environment variables; `FASTAI_HOME` says where data sets lie.
     stem
         What that folder is called; as the archive by default.
+    beside
+        A second archive that is unpacked there too.
     """
-    known = archive.stat()
-    origin = f"{archive.resolve()} ({known.st_size} bytes, {known.st_mtime_ns})"
+    origin = " and ".join(_version(one) for one in (archive, beside) if one)
     stem = _cut(stem or split_name(archive.name)[0])
     folder = _own_or_free(dest or platforms.data_folder(env), stem, origin, env)
     lock = platforms.archive_folder(env) / f"{folder.name}.lock"
     return Place(folder, archive, origin, _record(folder, env), lock)
+
+
+def _version(archive: Path) -> str:
+    known = archive.stat()
+    return f"{archive.resolve()} ({known.st_size} bytes, {known.st_mtime_ns})"
 
 
 def settle(choose: Callable[[], Place], fill: Callable[[Place], None], view: View) -> Place:

@@ -33,7 +33,7 @@ def pictures(settings: Settings, layout: Layout, given: Mapping[str, Any]) -> st
     head = _listing(layout, given)
     tail = _without("unreadable", layout.unreadable, layout)
     if layout.kind == BY_FOLDERS:
-        top = f"file.relative_to(path).parts[0] == {_valid_folder(layout)!r}"
+        top = f"file.relative_to(path).parts[0] == {_parts(layout)[1]!r}"
         divide = f"valid = {{file for file in files if {top}}}\n"
     else:
         divide = SPLIT.format(label=_label(layout), seed=settings.seed, share=settings.valid_pct)
@@ -67,7 +67,7 @@ def folder(layout: Layout) -> str:
 def _listing(layout: Layout, given: Mapping[str, Any]) -> str:
     """Write the code that lists every picture that the lesson looks at."""
     text = folder(layout)
-    within = f", folders={['train', _valid_folder(layout)]}" if layout.kind == BY_FOLDERS else ""
+    within = f", folders={_parts(layout)}" if layout.kind == BY_FOLDERS else ""
     text += f"files = sorted(get_image_files(path{within}))\n"
     found = set(_tried(text, given)["files"])
     wanted = {*layout.train, *layout.valid, *layout.unreadable}
@@ -100,8 +100,9 @@ def _tried(code: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return namespace
 
 
-def _valid_folder(layout: Layout) -> str:
-    return layout.valid[0].relative_to(layout.path).parts[0]
+def _parts(layout: Layout) -> list[str]:
+    """Name the folders of training and of validation pictures, as this data set calls them."""
+    return [part[0].relative_to(layout.path).parts[0] for part in (layout.train, layout.valid)]
 
 
 def _label(layout: Layout) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +32,30 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FASTAI_HOME", str(folder))
     monkeypatch.delenv("FASTMAGIC_CATALOGUE", raising=False)
     return folder
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give a folder in which permissions stop the test, also one that root runs."""
+    if not hasattr(os, "setresuid"):
+        pytest.skip("no user can be changed here")
+    folder, me = Path(tempfile.mkdtemp()), os.geteuid()
+    folder.chmod(0o777)
+    monkeypatch.setenv("FASTAI_HOME", str(folder / "fastai-home"))
+    monkeypatch.chdir("/")
+    if me == 0:
+        os.setresuid(NOBODY, NOBODY, 0)  # not for good: root stays in the third place
+    try:
+        yield folder
+    finally:
+        if me == 0:
+            os.setresuid(0, 0, 0)
+        for one in (folder, *(one for one in folder.rglob("*") if one.is_dir())):
+            one.chmod(0o777)
+        shutil.rmtree(folder)
 
 
 def picture_bytes(number: int, size: tuple[int, int] = (32, 24), kind: str = "JPEG") -> bytes:

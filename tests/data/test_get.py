@@ -29,7 +29,7 @@ from fastmagic.errors import (
     PicturesError,
     Stopped,
 )
-from fastmagic.progress import View
+from fastmagic.progress import NestedView, View
 
 from .conftest import LESSON_NAMES, picture_bytes, zip_bytes
 from .server import FileServer
@@ -187,6 +187,15 @@ def test_a_folder_is_used_in_place(tmp_path: Path, fill: Fill) -> None:
     assert sorted(folder.rglob("*")) == before
 
 
+def test_a_lesson_is_told_what_spoils_its_result(tmp_path: Path, fill: Fill) -> None:
+    folder = fill(tmp_path / "set", *(one for one in LESSON_NAMES if "valid/dogs" not in one))
+    lesson, alone = View(), Watching()
+    get_data(folder, show=NestedView(lesson))
+    assert any("'dogs' has no pictures to validate with" in note for note in lesson.notes)
+    get_data(folder, show=alone)  # the card says it, and once
+    assert alone.notes == [] and alone.ends[0].count("validate with") == 1
+
+
 def test_a_relative_path_comes_back_absolute(
     tmp_path: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,6 +282,35 @@ def test_an_archive_without_pictures(tmp_path: Path) -> None:
         zipped.writestr("a/labels.csv", "x")
     with pytest.raises(PicturesError, match=r"no pictures in .*there is 'labels\.csv'"):
         get_data(archive)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "what", "step"),
+    [
+        (
+            "0.jpg",
+            picture_bytes(0),
+            "0.jpg is a picture, and no archive",
+            "Give its folder, {}, or",
+        ),
+        ("labels.csv", b"file,label\n", "labels.csv is a table", "ImageDataLoaders.from_csv does"),
+        ("labels.xlsx", zip_bytes(), "labels.xlsx is a table", "Give the folder of the pictures"),
+        ("page.zip", b"<html>", "page.zip is not an archive", "a web page was perhaps saved"),
+    ],
+)
+def test_a_file_that_is_no_archive_is_called_what_it_is(
+    tmp_path: Path, name: str, data: bytes, what: str, step: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ArchiveError) as caught:
+        get_data(tmp_path / name)
+    assert caught.value.what.startswith(what)
+    assert step.format(tmp_path) in caught.value.next_step
+
+
+def test_an_archive_under_a_pictures_name_is_unpacked(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "photos.jpg").write_bytes(zip_bytes())
+    assert get_data(tmp_path / "photos.jpg") == home / "data" / "photos.jpg"
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path, home: Path) -> None:

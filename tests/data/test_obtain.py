@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,6 +161,61 @@ def test_a_folder_with_a_packed_training_set_is_unpacked_elsewhere(
     assert len(list(folder.iterdir())) == 2
 
 
+TRAIN, VALID = (
+    tuple(one.partition("/")[2] for one in LESSON_NAMES if one.startswith(part))
+    for part in ("train", "valid")
+)
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "tops"),
+    [
+        ("train.zip", "valid.zip", ("", "")),
+        ("train.zip", "valid.zip", ("train/", "valid/")),
+        ("Training.zip", "VALIDATION.zip", ("set/Training/", "set/VALIDATION/")),
+    ],
+)
+def test_training_and_validation_pictures_packed_each_by_itself(
+    tmp_path: Path, home: Path, train: str, valid: str, tops: tuple[str, str]
+) -> None:
+    packed = {train: zip_bytes(TRAIN, tops[0]), valid: zip_bytes(VALID, tops[1])}
+    (tmp_path / "pets").mkdir()
+    with zipfile.ZipFile(tmp_path / "nested.zip", "w") as outer:
+        for name, data in packed.items():
+            outer.writestr(name, data)
+            (tmp_path / "pets" / name).write_bytes(data)
+    for source in ("nested.zip", "pets"):
+        path = get_data(tmp_path / source)
+        card = fastmagic.data_card(path)
+        assert (card.kind, card.train, card.valid) == ("train/valid folders", 12, 4)
+        assert {one.name for one in path.iterdir()} == {"train", "valid"}
+        inode = path.stat().st_ino
+        assert get_data(tmp_path / source) == path and path.stat().st_ino == inode
+    assert not list((home / "data").glob(".*"))
+    (tmp_path / "pets" / valid).write_bytes(zip_bytes(VALID[1:], tops[1]))
+    assert fastmagic.data_card(get_data(tmp_path / "pets")).valid == 3  # another archive
+
+
+def test_a_packed_test_set_is_left_out_and_named(tmp_path: Path) -> None:
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "pets" / "train.zip").write_bytes(zip_bytes(TRAIN, ""))
+    (tmp_path / "pets" / "test.zip").write_bytes(zip_bytes(("1.jpg",), ""))
+    view = View()
+    assert fastmagic.data_card(get_data(tmp_path / "pets", show=view)).kind == "class folders"
+    [note] = view.notes
+    assert note.startswith("test.zip beside it is left out") and "unpack both archives" in note
+
+
+def test_validation_pictures_that_are_still_packed_are_named(tmp_path: Path, fill: Fill) -> None:
+    folder = fill(tmp_path / "set", *(f"train/{one}" for one in TRAIN))
+    (folder / "valid.zip").write_bytes(zip_bytes(VALID, ""))
+    view = View()
+    get_data(folder, show=view)
+    assert view.notes == [
+        f"{folder / 'valid.zip'} is not used: unpack it there, to validate with its pictures."
+    ]
+
+
 def test_what_cannot_be_read_is_moved_only_where_we_unpacked(
     server: FileServer, tmp_path: Path, home: Path, fill: Fill
 ) -> None:
@@ -227,6 +283,23 @@ def test_a_second_call_loads_nothing_heavy(server: FileServer, home: Path) -> No
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_folder_of_a_catalogues_name_is_named_before_anything_is_fetched(
+    tmp_path: Path, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = {"FASTAI_HOME": str(tmp_path / "home"), "FASTMAGIC_CATALOGUE": "http://127.0.0.1:9"}
+    fill(tmp_path / "pets", *LESSON_NAMES)
+    monkeypatch.chdir(tmp_path)
+    view = View()
+    with pytest.raises(DownloadError):
+        get_data("pets", env=env, show=view, sleep=lambda _: None)
+    assert view.notes[0] == "There is a folder pets here too: for that write ./pets"
+    view = View()
+    assert get_data("./pets", show=view) == tmp_path / "pets" and view.notes == []
+    fill(tmp_path / "dogscats", *LESSON_NAMES)  # the data set itself is no other one
+    assert get_data("dogscats", dest=tmp_path, show=view) == tmp_path / "dogscats"
+    assert view.notes == []
 
 
 def test_a_name_that_is_nearly_one_gets_the_nearest() -> None:

@@ -38,6 +38,44 @@ def test_the_validation_folder_may_have_other_names(tmp_path: Path, fill: Fill, 
     assert labels(layout, layout.valid) == {"cats": 2, "dogs": 2}
 
 
+@pytest.mark.parametrize(
+    ("train", "valid"),
+    [
+        *[("Train", "Valid"), ("TRAIN", "VAL"), ("training", "validation"), ("train", "Valid")],
+        *[("Training", "Validation"), ("Train", "Test")],
+    ],
+)
+def test_the_two_folders_may_be_spelled_otherwise(
+    tmp_path: Path, fill: Fill, train: str, valid: str
+) -> None:
+    renamed = [one.replace("train/", f"{train}/", 1) for one in LESSON_NAMES]
+    renamed = [one.replace("valid/", f"{valid}/", 1) for one in renamed]
+    layout = lay_out(fill(tmp_path / "set", *renamed))
+    assert layout.kind == "train/valid folders" and layout.classes == ("cats", "dogs")
+    assert labels(layout, layout.train) == {"cats": 6, "dogs": 6}
+    assert labels(layout, layout.valid) == {"cats": 2, "dogs": 2}
+
+
+def test_where_two_spellings_are_there_the_plain_one_is_taken(tmp_path: Path, fill: Fill) -> None:
+    (tmp_path / "A").mkdir()
+    if (tmp_path / "a").exists():
+        pytest.skip("names that differ in case alone are one name here")
+    fill(tmp_path / "set", "TRAIN/cats/1.jpg", "Valid/dogs/1.jpg", *LESSON_NAMES)
+    layout = lay_out(tmp_path / "set")
+    assert (len(layout.train), len(layout.valid)) == (12, 4)
+
+
+def test_a_class_may_be_called_train(tmp_path: Path, fill: Fill) -> None:
+    names = [f"{label}/{n}.jpg" for label in ("Bus", "Car", "Train") for n in range(3)]
+    assert lay_out(fill(tmp_path, *names)).classes == ("Bus", "Car", "Train")
+
+
+def test_kaggles_heap_may_be_spelled_otherwise(tmp_path: Path, fill: Fill) -> None:
+    names = [f"Training/{label}/{n}.jpg" for label in ("cat", "dog") for n in range(5)]
+    layout = lay_out(fill(tmp_path, *names, "Test/1.jpg", "Test/2.jpg"))
+    assert layout.kind == "class folders" and layout.classes == ("cat", "dog")
+
+
 def test_what_fastai_has_beside_train_and_valid_is_ignored(tmp_path: Path, fill: Fill) -> None:
     extras = ["test1/1.jpg", "sample/train/cats/cat.1.jpg", "models/x.jpg", "stray.jpg"]
     layout = lay_out(fill(tmp_path / "set", *LESSON_NAMES, *extras, "train/stray.jpg"))
@@ -126,6 +164,11 @@ def test_unreadable_pictures_are_left_out_and_named(tmp_path: Path, fill: Fill) 
         (["a/1.jpg", "b/1.jpg"], "", "no validation pictures"),
         (["train/a/1.jpg", "train/b/1.jpg", "valid/notes.txt"], "", "no validation pictures"),
         (["train/a/1.jpg", "train/b/1.jpg", "valid/c/1.jpg"], "", "training ones lack: 'c'"),
+        (
+            [*("train/cats/1.jpg", "train/dogs/1.jpg"), *("valid/Cats/1.jpg", "valid/dogs/1.jpg")],
+            "",
+            "'cats' and the validation pictures 'Cats': the names differ in case alone",
+        ),
         (["a_1.jpg", "b_2.jpg", "c.jpg"], r"^(.*)_\d", "no class in the file name 'c.jpg'"),
         (["a_1.jpg"], "(", "not a regular expression"),
         (["a_1.jpg"], r"\d", "has no group"),

@@ -91,6 +91,21 @@ def test_unusual_colours_are_readable(
     assert looks(folder, tmp_path / "m")[name][:2] == ((20, 10), kinds)
 
 
+@pytest.mark.parametrize("kept", ["a.png", "a.tif", "big-endian.tif"])
+@pytest.mark.parametrize(
+    ("value", "kind"), [(255, "16-bit"), (256, "16-bit with values above 255")]
+)
+def test_what_fastai_makes_white_is_told(tmp_path: Path, kept: str, value: int, kind: str) -> None:
+    (tmp_path / "set").mkdir()
+    file, mode = tmp_path / "set" / kept, "I;16B" if "big" in kept else "I;16"
+    data = value.to_bytes(2, "big" if "big" in kept else "little")
+    Image.frombytes(mode, (9, 9), 81 * data).save(file)
+    for _ in range(2):  # looked at, and recalled
+        assert looks(tmp_path / "set", tmp_path / "m")[kept].kinds == (kind,)
+    with Image.open(file) as image:
+        assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
 def test_a_picture_that_would_fill_the_memory_is_not_decoded(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     folder.mkdir()

@@ -66,7 +66,7 @@ print("\\n" + json.dumps(found))
 """
 
 
-LAYOUTS = ("train and valid", "class folders", "flat files", "by a pattern")
+LAYOUTS = ("train and valid", "Training and Val", "class folders", "flat files", "by a pattern")
 
 
 def laid_out(kind, pictures, root):
@@ -75,6 +75,7 @@ def laid_out(kind, pictures, root):
         animal, number = file.name.split(".")[:2]
         name = {
             "train and valid": str(file.relative_to(pictures)),
+            "Training and Val": _spelled_otherwise(file.relative_to(pictures).as_posix()),
             "class folders": f"{animal}s/{number}.png",
             "flat files": file.name,
             "by a pattern": f"{number}_of_{animal}.png",
@@ -82,9 +83,13 @@ def laid_out(kind, pictures, root):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, root / name)
     sorted(root.rglob("*.png"))[5].write_bytes(b"no picture")
-    if kind in ("train and valid", "class folders"):
+    if kind not in ("flat files", "by a pattern"):
         shutil.copy(next(pictures.rglob("*.png")), root / "stray.png")
     return {"label_pattern": r"_of_(\w+)\."} if kind == "by a pattern" else {}
+
+
+def _spelled_otherwise(name):
+    return name.replace("train/", "Training/").replace("valid/", "Val/")
 
 
 NOTEBOOK = '''
@@ -205,6 +210,7 @@ def test_its_loaders_have_the_same_pictures_and_the_same_transforms(scripts, ran
     assert found["vocab"] == list(wanted.vocab)
     assert found["bs"] == wanted.train.bs
     assert found["loader"] == [repr(wanted.train.after_item), repr(wanted.train.after_batch)]
+    assert "files +=" not in text
     assert "valid = {path" not in text  # found by the folder or the seed, not by a list
     assert "learn =" not in text
 

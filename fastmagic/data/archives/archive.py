@@ -25,12 +25,15 @@ from fastmagic.data.archives.limits import Limits, Meter
 from fastmagic.data.archives.streams import STREAMS
 from fastmagic.data.archives.tars import untar
 from fastmagic.data.archives.zips import unzip
-from fastmagic.data.survey.tree import is_junk
+from fastmagic.data.survey.tree import is_junk, is_picture
 from fastmagic.errors import ArchiveError, DataError, FastMagicError, Stopped
 from fastmagic.progress import View
 
 _PACKED = ("gz", "bz2", "xz", "zst")
 SUFFIXES = (".zip", ".tar", *(f".t{one}" for one in _PACKED), *(f".tar.{one}" for one in _PACKED))
+
+TABLES = (".csv", ".tsv", ".xls", ".xlsx", ".parquet")
+"""What labels are written into; none is ever an archive of pictures."""
 
 _ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, struct.error)  # a version not known, yet
 _TAR_ERRORS = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
@@ -127,6 +130,8 @@ def unpack(
 
 
 def _fill(archive: Path, folder: Folder, view: View, threads: int | None) -> None:
+    if archive.suffix.lower() in TABLES:  # some of these are zips
+        raise _no_archive(archive)
     with archive.open("rb") as file:
         head = file.read(512)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
@@ -134,14 +139,29 @@ def _fill(archive: Path, folder: Folder, view: View, threads: int | None) -> Non
     else:
         kind = next((kind for kind in STREAMS if head.startswith(kind.magic)), None)
         if kind is None and head[257:262] != b"ustar":
-            msg = f"{archive.name} is not an archive: it begins like neither a zip nor a tar."
-            raise ArchiveError(msg, "Look into it; a web page was perhaps saved under this name.")
+            raise _no_archive(archive)
         with archive.open("rb") as raw, kind.open(raw) if kind else nullcontext(raw) as stream:
             size, checked = archive.stat().st_size, bool(kind and kind.checks_its_end)
             untar(raw, stream, size, folder, view, checked_end=checked, threads=threads)
     if folder.is_empty:
         msg = f"{archive.name} holds no files."
         raise ArchiveError(msg, "Look into it, or get it from its maker again.")
+
+
+def _no_archive(file: Path) -> ArchiveError:
+    """Say what a file is instead of an archive, as far as its name tells."""
+    above = file.absolute().parent
+    if file.suffix.lower() in TABLES:
+        step = (
+            f"Give the folder of the pictures, perhaps {above}. Labels in a table are not read: "
+            "in a cell of your own, ImageDataLoaders.from_csv does that."
+        )
+        return ArchiveError(f"{file.name} is a table, and no archive.", step)
+    if is_picture(file.name):
+        step = f"Give its folder, {above}, or the one above that holds every class."
+        return ArchiveError(f"{file.name} is a picture, and no archive.", step)
+    msg = f"{file.name} is not an archive: it begins like neither a zip nor a tar."
+    return ArchiveError(msg, "Look into it; a web page was perhaps saved under this name.")
 
 
 def _single_top(work: Path) -> Path:

@@ -7,16 +7,16 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from fastmagic import faces
-from fastmagic.data.survey import sheet, tree
+from fastmagic.data.survey import cautions, sheet, split, tree
 from fastmagic.data.survey.duplicates import Duplicates
 from fastmagic.data.survey.labels import Kind
 from fastmagic.data.survey.pictures import Survey, default_memory, existing_folder, survey
-from fastmagic.data.survey.readable import ODD, Size
+from fastmagic.data.survey.readable import CLIPPED, ODD, Size
 from fastmagic.data.survey.recall import Recall
 from fastmagic.data.survey.rejected import WHY, Rejected
 from fastmagic.errors import FastMagicError, Stopped
@@ -71,6 +71,8 @@ class DataCard(Shown):
         Where unusable pictures were moved, out of a folder that we unpacked ourselves.
     notes
         What else is worth knowing.
+    closed
+        Folders that may not be read; they are left out.
     """
 
     path: Path
@@ -86,6 +88,7 @@ class DataCard(Shown):
     duplicates: Duplicates = NO_COPIES
     rejected: Rejected | None = None
     notes: tuple[str, ...] = ()
+    closed: tuple[Path, ...] = ()
     rows: tuple[str, ...] = field(default=(), repr=False)
     png: bytes = field(default=b"", repr=False)
 
@@ -98,6 +101,18 @@ class DataCard(Shown):
     def valid(self) -> int:
         """How many pictures are for validation."""
         return sum(one.valid for one in self.classes)
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What makes a result say less than it seems to, a line each; a lesson says it too."""
+        unvalidated = [one.name for one in self.classes if not one.valid]
+        lines = [cautions.unvalidated(unvalidated, self.kind)] if unvalidated else []
+        for kind, count, file in self.odd:
+            if kind == CLIPPED:
+                lines.append(cautions.clipped(count, _below(self.path, file)))
+        if self.closed:
+            lines.append(cautions.closed(self.closed))
+        return tuple(lines)
 
     def face(self) -> Face:
         """Show the counts, the sizes, what is odd, and a few pictures of each class."""
@@ -139,6 +154,7 @@ class DataCard(Shown):
                 f"The classes are uneven: {most.name!r} has {self.imbalance:.1f} times as many "
                 f"training pictures as {least.name!r}."
             )
+        lines += self.cautions
         lines += [
             line
             for line in (
@@ -172,10 +188,12 @@ class DataCard(Shown):
         )
 
     def _odd_line(self) -> str:
-        if not self.odd:
-            return ""
-        each = [f"{count:,} {kind} ({_below(self.path, file)})" for kind, count, file in self.odd]
-        return f"Used, but worth a look: {', '.join(each)}."
+        each = [
+            f"{count:,} {kind} ({_below(self.path, file)})"
+            for kind, count, file in self.odd
+            if kind != CLIPPED
+        ]
+        return f"Used, but worth a look: {', '.join(each)}." if each else ""
 
     def _duplicate_lines(self) -> list[str]:
         found, lines = self.duplicates, []
@@ -263,13 +281,14 @@ def look(
     memory = memory or default_memory()
     folder = existing_folder(path)
     recall = Recall(memory, folder, label_pattern, str(unpacked or ""))
-    before = tree.snapshot(folder)
+    closed: list[Path] = []
+    before = tree.snapshot(folder, closed)
     fingerprint = tree.fingerprint(before)
     with suppress(LookupError, TypeError, ValueError, AttributeError):  # damaged: it is made again
         if known := recall.find(fingerprint):
-            return _restored(known)
+            return replace(_restored(known), closed=tuple(closed))
     found = survey(path, label_pattern=label_pattern, view=view, memory=memory, unpacked=unpacked)
-    card = make_card(found)
+    card = replace(make_card(found), closed=tuple(closed))
     left = [one for one in before if folder.joinpath(*one[0]) not in found.moved]
     if tree.snapshot(folder) == left:  # nobody else changed it meanwhile
         recall.keep(tree.fingerprint(left), _stored(card))
@@ -368,5 +387,5 @@ def _below(folder: Path, file: Path) -> str:
 
 def _title(path: Path) -> str:
     """Name a folder; `images` alone says nothing."""
-    plain = path.name in ("images", "train", "data")
+    plain = path.name.lower() in ("images", "data", *split.TRAIN_NAMES)
     return f"{path.parent.name}/{path.name}" if plain and path.parent.name else path.name or "/"

@@ -3,7 +3,7 @@ class each is of.
 
 Three layouts are known, and found by looking:
 
-    train/valid folders   train/cats/…, valid/cats/…      (valid may be called val or test)
+    train/valid folders   train/cats/…, valid/cats/…      (other names of them: `split`)
     class folders         cats/…, dogs/…                  a share is kept for validation, by seed
     flat files            cat.0.jpg, beagle_12.jpg        the name carries the class
 
@@ -21,16 +21,13 @@ from pathlib import Path
 
 from fastmagic import platforms
 from fastmagic.data.catalogue import pattern_for
-from fastmagic.data.survey import duplicates, labels, readable, rejected, tree
+from fastmagic.data.survey import duplicates, labels, readable, rejected, split, tree
 from fastmagic.data.survey.duplicates import Duplicates
 from fastmagic.data.survey.labels import Kind
 from fastmagic.data.survey.rejected import Rejected
 from fastmagic.data.survey.tree import Found
 from fastmagic.errors import BadInput, PicturesError, did_you_mean
 from fastmagic.progress import View
-
-VALID_NAMES = ("valid", "val", "test")
-"""What the folder of validation pictures may be called beside `train`, the first that is there."""
 
 
 @dataclass(frozen=True)
@@ -210,10 +207,12 @@ def picture_folder(path: str | Path, label_pattern: str = "") -> Path:
     folder = existing_folder(path)
     if not tree.has_pictures(folder):
         raise PicturesError(f"There are no pictures in {folder}{_what_else(folder)}.", labels.SHOW)
-    while not tree.own_pictures(folder) and not _valid_name(folder, label_pattern):
+    while not tree.own_pictures(folder) and not _parts(folder, label_pattern):
         below = [name for name in tree.subfolders(folder) if tree.has_pictures(folder / name)]
-        if "train" in below:
-            folder = folder / "train"  # its neighbours carry no classes: Kaggle's test1
+        train = split.train_of(below)
+        # its neighbours carry no classes: Kaggle's test1; beside Car and Bus, Train is one itself
+        if train == "train" or (train and any(map(split.is_test, below))):
+            folder = folder / train
         elif len(below) == 1 and _goes_on(folder / below[0], label_pattern):
             folder = folder / below[0]
         else:
@@ -231,6 +230,13 @@ def absolute(path: str | Path) -> Path:
 def existing_folder(path: str | Path) -> Path:
     """Give the folder's absolute path, or say why there is none."""
     folder = absolute(path)
+    try:
+        folder.stat()
+    except PermissionError:
+        msg = f"{folder} lies in a folder that you may not enter."
+        raise PicturesError(msg, "Check the path and who may read it.") from None
+    except OSError:
+        pass  # said below
     if folder.is_dir():
         return folder
     if folder.exists():
@@ -253,16 +259,15 @@ def _goes_on(folder: Path, pattern: str) -> bool:
     return None not in found and len(found) > 1
 
 
-def _valid_name(folder: Path, pattern: str) -> str:
-    """Name the folder of validation pictures beside `train`; empty where there is no such pair."""
+def _parts(folder: Path, pattern: str) -> tuple[str, str] | None:
+    """Name the folders of training and of validation pictures; None where there is no such pair."""
     names = tree.subfolders(folder)
-    if "train" not in names:
-        return ""
-    for name in VALID_NAMES:
+    train = split.train_of(names)
+    for valid in split.among(names, split.VALID_NAMES) if train else ():
         # Kaggle's `test` is a heap without labels, and no validation set.
-        if name in names and (name != "test" or pattern or _has_classes(folder / name)):
-            return name
-    return ""
+        if not split.is_test(valid) or pattern or _has_classes(folder / valid):
+            return train, valid
+    return None
 
 
 def _has_classes(folder: Path) -> bool:
@@ -272,15 +277,15 @@ def _has_classes(folder: Path) -> bool:
 def _divided(
     root: Path, given: str, valid_pct: float, seed: int
 ) -> tuple[Kind, str, list[Found], list[Found]]:
-    """Find which layout it is, and and what is for what; the unreadable are still there."""
-    valid_name = _valid_name(root, given)
-    if valid_name:
-        train = _below(root, "train")
-        pattern = given if given or _has_classes(root / "train") else _pattern(root, train)
+    """Find which layout it is, and what is for what; the unreadable are still there."""
+    parts = _parts(root, given)
+    if parts:
+        train = _below(root, parts[0])
+        pattern = given if given or _has_classes(root / parts[0]) else _pattern(root, train)
         kind: Kind = "train/valid folders"
-        files = _labelled(train, kind, pattern), _labelled(_below(root, valid_name), kind, pattern)
+        files = _labelled(train, kind, pattern), _labelled(_below(root, parts[1]), kind, pattern)
         if not files[1]:
-            msg = f"There are no validation pictures in {root / valid_name}."
+            msg = f"There are no validation pictures in {root / parts[1]}."
             raise PicturesError(msg, "Move some of each class there, or take that folder away.")
         return kind, pattern, *files
     found = tree.pictures_below(root)
@@ -374,9 +379,20 @@ def _classes(
         raise PicturesError(msg, "Add pictures: every class needs at least two.")
     strange = {named[file] for file in valid} - set(classes)
     if strange:
-        msg = f"The validation pictures have a class that the training ones lack: {min(strange)!r}."
-        raise PicturesError(msg, "Give both folders the same class folders.")
+        raise _strange(min(strange), classes)
     return classes
+
+
+def _strange(name: str, classes: tuple[str, ...]) -> PicturesError:
+    """Make the error for a class of validation pictures alone, maybe one that is spelled anew."""
+    same = next((one for one in classes if one.casefold() == name.casefold()), "")
+    if same:
+        msg = f"The training pictures have a class {same!r} and the validation pictures {name!r}: "
+        return PicturesError(
+            f"{msg}the names differ in case alone.", "If they are one class, give both one name."
+        )
+    msg = f"The validation pictures have a class that the training ones lack: {name!r}."
+    return PicturesError(msg, "Give both folders the same class folders.")
 
 
 def _what_else(folder: Path) -> str:

@@ -31,7 +31,7 @@ MOST_PIXELS = 100_000_000
 """Of a picture that is decoded whole, which takes 300 MB then, and several at once; JPEG alone is
 decoded at an eighth of its size."""
 
-VERSION = 2
+VERSION = 3
 """Of what is kept; answers of another version are not used."""
 
 Size = tuple[int, int]
@@ -50,7 +50,8 @@ PASSING = (FOREIGN, CLOSED)
 permission."""
 
 MISNAMED, CMYK, PALETTE, DEEP = "named for another format", "CMYK", "palette", "16-bit"
-ODD = (MISNAMED, CMYK, PALETTE, DEEP)
+CLIPPED = "16-bit with values above 255"
+ODD = (MISNAMED, CMYK, PALETTE, DEEP, CLIPPED)
 """What is decoded and used, and worth knowing: colours that are converted, names that mislead."""
 
 _FORMATS: dict[str, tuple[str, ...]] = {
@@ -183,6 +184,8 @@ def look_at(file: Path) -> Look:
                 return Look(UNREADABLE, (TOO_LARGE,), digest)
             image.draft(None, (max(1, size[0] // 8), max(1, size[1] // 8)))
             image.load()
+            if DEEP in kinds and _is_clipped(image):
+                kinds = tuple(CLIPPED if kind == DEEP else kind for kind in kinds)
             return Look(size, kinds, digest)
     except Image.DecompressionBombError:
         return Look(UNREADABLE, (TOO_LARGE,), digest)
@@ -200,6 +203,14 @@ def _odd(image: Any, suffix: str) -> tuple[str, ...]:
     if image.mode.startswith(("I", "F")) or any("16" in str(tile[3]) for tile in image.tile[:1]):
         kinds.append(DEEP)
     return tuple(kinds)
+
+
+def _is_clipped(image: Any) -> bool:
+    """Say whether values lie above 255, which Pillow, and so fastai, takes for white."""
+    if not image.mode.startswith(("I", "F")):
+        return False
+    known = image if image.mode in ("I", "I;16", "F") else image.convert("I")
+    return bool(known.getextrema()[1] > 255)
 
 
 def _fault(data: bytes, error: Exception) -> str:

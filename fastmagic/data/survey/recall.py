@@ -14,7 +14,7 @@ from typing import Any
 
 from fastmagic.data.survey.readable import write_whole
 
-VERSION = 1
+VERSION = 3
 """Of what is kept; raised whenever the same folder would give another card."""
 
 

@@ -78,14 +78,18 @@ def own_pictures(folder: Path) -> list[str]:
 
 
 def has_pictures(folder: Path) -> bool:
-    """Say whether any picture lies in or below a folder; stops at the first."""
-    return next(_walk(os.fspath(folder), ()), None) is not None
+    """Say whether any picture that may be read lies in or below a folder; stops at the first."""
+    try:
+        return next(_walk(os.fspath(folder), (), []), None) is not None
+    except PermissionError:
+        return False
 
 
 def pictures_below(folder: Path) -> list[Found]:
     """Give every picture in and below a folder, sorted by its path.
 
-    Links to files and folders are followed, except to a folder that the link itself lies in.
+    Links to files and folders are followed, except to a folder that the link itself lies in. What
+    may not be read below the folder is left out; `snapshot` tells what that is.
     """
     return [
         Found(folder.joinpath(*parts), parts, size, mtime)
@@ -93,14 +97,16 @@ def pictures_below(folder: Path) -> list[Found]:
     ]
 
 
-def snapshot(folder: Path) -> list[Seen]:
+def snapshot(folder: Path, closed: list[Path] | None = None) -> list[Seen]:
     """Give every picture's path in parts, bytes and time, sorted.
+
+    The folders below that may not be read are added to `closed`: a drive's `lost+found`.
 
     Two that are equal say that nothing has to be looked at again. Every file is asked for its size
     and time: 25,000 take some 0.07 s, most of it the system's answers. A picture whose bytes were
     changed in place, with the same size and the time set back, is not noticed.
     """
-    return list(_walk(os.fspath(folder), ()))
+    return list(_walk(os.fspath(folder), (), [] if closed is None else closed))
 
 
 def fingerprint(seen: list[Seen]) -> str:
@@ -110,16 +116,25 @@ def fingerprint(seen: list[Seen]) -> str:
 
 
 def _is(ask: Callable[[], bool]) -> bool:
-    """Ask what an entry is; a link that leads to itself is nothing, like one that leads nowhere."""
+    """Ask what an entry is; a link to itself or to where nobody may look is like one to nothing."""
     try:
         return ask()
     except OSError as error:
-        if error.errno == errno.ELOOP:
+        if error.errno in (errno.ELOOP, errno.EACCES, errno.EPERM):
             return False
         raise
 
 
-def _walk(folder: str, parts: tuple[str, ...]) -> Iterator[Seen]:
+def _walk(folder: str, parts: tuple[str, ...], closed: list[Path]) -> Iterator[Seen]:
+    try:
+        yield from _walk_open(folder, parts, closed)
+    except PermissionError:
+        if not parts:  # all that was asked for
+            raise
+        closed.append(Path(folder))
+
+
+def _walk_open(folder: str, parts: tuple[str, ...], closed: list[Path]) -> Iterator[Seen]:
     with os.scandir(folder) as entries:
         ordered = sorted(entries, key=attrgetter("name"))  # so that all of them come in order
     for one in ordered:
@@ -127,7 +142,7 @@ def _walk(folder: str, parts: tuple[str, ...]) -> Iterator[Seen]:
         if name[0] == "." or name == "__MACOSX" or (one.is_symlink() and _leads_nowhere(one)):
             continue
         if one.is_dir():
-            yield from _walk(one.path, (*parts, name))
+            yield from _walk(one.path, (*parts, name), closed)
         elif _suffix(name) in SUFFIXES and one.is_file():
             known = one.stat()
             yield (*parts, name), known.st_size, known.st_mtime_ns
