@@ -32,6 +32,12 @@ def read_line(parser: Any, line: str) -> Any:
         args, unknown = parser.parse_known_args(words)
     except UsageError as error:
         raise BadInput(f"{command}: {error}.", f"{command} -h shows what it takes.") from None
+    if unknown and not unknown[0].startswith("-"):
+        raise BadInput(
+            f"{command} does not know what to do with {unknown[0]!r}.",
+            f'A path with blanks goes into quotes: "my pictures", "{{path}}". {command} -h shows '
+            "what it takes.",
+        )
     if unknown:
         near = did_you_mean(unknown[0].split("=")[0], flags)
         known = near or f"{command} takes {', '.join(flags)}."

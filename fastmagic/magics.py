@@ -79,6 +79,7 @@ class FastMagics(Magics):
         parsers = {name: getattr(type(self), name).parser for name in self.magics["line"]}
         self.end_completion = shell_hooks.attach_completion(shell, parsers)
         self.last_data: str | None = None
+        self.last_pattern = ""
         self.last_lesson = LastLesson()
 
     @magic_arguments()
@@ -200,6 +201,7 @@ class FastMagics(Magics):
             )
             named = args.source in catalogue.CATALOGUE and args.dest is None
             self.last_data = args.source if named else str(path)
+            self.last_pattern = args.label_pattern
             return path
 
         return self._serve(FastMagics.get_data, line, call)
@@ -288,6 +290,8 @@ class FastMagics(Magics):
             instead, run, team = (_taken(asked, names) for names in (INSTEAD, RUN, TEAM))
             after = self.last_lesson.whole() if asked.pop("go_on") else None
             data = self._data_of_lesson(asked.pop("data"), after)
+            if data == self.last_data and not asked["label_pattern"] and after is None:
+                asked["label_pattern"] = self.last_pattern or None
             if not (cell or "").strip() and not asked["recipe"]:
                 asked["recipe"] = self.recipe or None
             if instead:

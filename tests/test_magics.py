@@ -288,3 +288,23 @@ def test_a_named_set_keeps_its_settings_wherever_it_lies(loaded, tmp_path):
 @pytest.mark.parametrize("source", ["https://example.org/mnist_tiny", "kaggle:me/cifar10"])
 def test_somebodys_archive_is_not_taken_for_a_named_set(source):
     assert Order(source).defaults is OWN_PICTURES
+
+
+def test_how_names_carry_the_class_travels_with_the_data(loaded, folder, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for number, file in enumerate(sorted(folder.rglob("*.png"))):
+        (flat / f"Great {file.parent.name}_{number}.png").write_bytes(file.read_bytes())
+    put = []
+    loaded.set_next_input = lambda text, replace=False: put.append(text)
+    loaded.run_line_magic("get_data", f"{flat} --label-pattern '^(.*)_\\d+'")
+    loaded.run_line_magic("train_lesson1", "--show")
+    loaded.run_line_magic("get_data", f"'{folder}'")
+    loaded.run_line_magic("train_lesson1", "--show")
+    assert ["--label-pattern" in text for text in put] == [True, False]
+
+
+@pytest.mark.parametrize("line", ["get_data My Pictures", "get_data sample # mine"])
+def test_a_word_too_many_is_told_with_the_quotes_that_were_missing(loaded, line):
+    with pytest.raises(BadInput, match="quotes"):
+        loaded.run_line_magic(*line.split(" ", 1))

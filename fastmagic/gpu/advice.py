@@ -164,7 +164,7 @@ def newer_driver(
 
     Notes
     -----
-    Which build runs with which driver: NVIDIA's table in `verdict.DRIVER_FLOORS`; that the builds
+    Which build runs with which driver: NVIDIA's table in `drivers.DRIVER_FLOORS`; that the builds
     exist, and for which cards: `environment/planning/torch_tables.py`, which `%fastai_setup` goes
     by.
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from fastmagic.gpu import advice, remarks
 from fastmagic.gpu.cards import Card
+from fastmagic.gpu.drivers import DRIVER_FLOORS
 from fastmagic.gpu.evidence import FAULTS, Evidence
 
 Code = Literal[
@@ -31,11 +32,6 @@ Code = Literal[
     "mps",
 ]
 Device = Literal["cuda", "mps", "cpu"]
-
-# CUDA major version -> oldest NVIDIA driver branch that runs it (Linux). Source: NVIDIA CUDA
-# Toolkit release notes, table "CUDA Toolkit and Minimum Required Driver Version for CUDA Minor
-# Version Compatibility", https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/.
-DRIVER_FLOORS = {13: 580, 12: 525, 11: 450, 10: 440}
 
 
 @dataclass(frozen=True)

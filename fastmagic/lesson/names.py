@@ -109,6 +109,29 @@ def own_names(cell: cells.Cell) -> set[str]:
     return names
 
 
+def leaves_learner_behind(tree: ast.Module) -> bool:
+    """Say whether a body sets `dls`, and gives it to no learner.
+
+    Examples
+    --------
+    >>> leaves_learner_behind(ast.parse("dls = dls.new(bs=8)\\nlearn.fit(1)"))
+    True
+    >>> leaves_learner_behind(ast.parse("learn.dls = dls = dls.new(bs=8)\\nlearn.fit(1)"))
+    False
+    """
+    nodes = list(ast.walk(tree))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    made = {name.id for name in names if isinstance(name.ctx, ast.Store)}
+    given = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    handed = any(
+        isinstance(one, ast.Name) and one.id == "dls"
+        for node in nodes
+        if isinstance(node, ast.Call)
+        for one in (*node.args, *(keyword.value for keyword in node.keywords))
+    )
+    return "dls" in made and "learn" not in made and "dls" not in given and not handed
+
+
 def _names_in_words(called: str, arguments: list[ast.expr]) -> set[str]:
     """Name what the text handed to a magic or to the system's shell may use."""
     words = [one.value for one in arguments if isinstance(one, ast.Constant)]

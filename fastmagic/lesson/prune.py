@@ -134,7 +134,7 @@ def prune(
 
 def _look(file: Path, copies: Path | None) -> Old:
     told = _told(file)
-    copy = None if copies is None else copies / str(told.get("copy", file.parent.name))
+    copy = None if copies is None else copies / Path(str(told.get("copy", file.parent.name))).name
     if copy is not None and told.get("identity") != _told(copy / "run.json").get("identity", ""):
         copy = None  # none, or of another run that has the same name
     sizes = [one.lstat().st_size for one in file.parent.rglob("*") if not one.is_dir()]

@@ -113,7 +113,7 @@ def run_body(
     if status == "stopped":
         raise Stopped(
             f"{_said(why)}. What was trained is kept in {run.folder}.",
-            "Run the same cell again: it goes on where it stopped.",
+            run.again,
         ) from None
     return result
 

@@ -67,6 +67,8 @@ class Run:
         it, and its `status` until now.
     copy
         The folder of its copy; None where there is none.
+    fresh
+        Whether it was asked to begin anew, as the same cell would again.
     """
 
     folder: Path
@@ -77,6 +79,13 @@ class Run:
     about: dict[str, Any] = field(default_factory=dict)
     before: dict[str, Any] = field(default_factory=dict)
     copy: Path | None = None
+    fresh: bool = False
+
+    @property
+    def again(self) -> str:
+        """What to do for it to go on."""
+        without = ", without --fresh" if self.fresh else ""
+        return f"Run the same cell again{without}: it goes on where it stopped."
 
     @property
     def states(self) -> Path:
@@ -190,6 +199,7 @@ def claim(
         run = None if fresh else _go_on(runs, identity, name, copies)
         if run is None:
             run = _new(runs, identity, name, f"{stem}-{now():%Y%m%d-%H%M%S}")
+            run.fresh = fresh
             if not fresh:
                 run.note = run.note or _why_new(runs, about or {}, run.folder)
         run.about = {**(about or {}), **({"values": run.before["values"]} if run.before else {})}

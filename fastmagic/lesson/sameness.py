@@ -49,8 +49,8 @@ def _digests(found: Mapping[str, Any]) -> dict[str, str]:
     return {name: runs.identity_of({name: value}) for name, value in found.items()}
 
 
-def begun_with(order: Order, *folders: Path | None) -> tuple[str, str] | None:
-    """Give the data set that this very cell was begun with and did not finish.
+def begun_with(order: Order, *folders: Path | None) -> tuple[Order, str] | None:
+    """Give a lesson with the data set that this very cell was begun with and did not finish.
 
     A cell takes the data set that `%get_data` gave last, which a new kernel does not know.
 
@@ -63,8 +63,8 @@ def begun_with(order: Order, *folders: Path | None) -> tuple[str, str] | None:
 
     Returns
     -------
-    tuple of str, or None
-        Its name or path, and the run's name; None where no such run is known.
+    tuple of Order and str, or None
+        The lesson, and the run's name; None where no such run is known.
 
     Raises
     ------
@@ -75,12 +75,14 @@ def begun_with(order: Order, *folders: Path | None) -> tuple[str, str] | None:
         data, known = told.get("data"), told.get("parts")
         if not isinstance(data, str) or not isinstance(known, dict):
             continue
+        pattern = order.flags.get("label_pattern") or told.get("label_pattern")
+        found = replace(order, data=data, flags={**order.flags, "label_pattern": pattern})
         try:
-            own = _of_cell(*replace(order, data=data).read())
+            own = _of_cell(*found.read())
         except BadInput:  # its flags do not go with that data
             continue
         if all(known.get(name) == digest for name, digest in own.items()):
-            return data, folder.name
+            return found, folder.name
     return None
 
 

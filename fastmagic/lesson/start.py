@@ -53,6 +53,11 @@ _ours: weakref.WeakSet[Any] = weakref.WeakSet()
 _roots: list[Path] = []
 """The folders of runs that lessons of this process were begun in, where none was asked for."""
 
+OTHER_LOADERS = (
+    "The cell makes a `dls` of its own, but its `learn` trains on the one that was ready: write "
+    "`learn.dls = dls` after it, or make a `learn` too."
+)
+
 
 @dataclass
 class Lesson:
@@ -206,7 +211,12 @@ def claim(
         name=name,
         stem=f"{Path(settings.data).stem or 'data'}-{settings.recipe}",
         fresh=fresh,
-        about={"parts": same, "values": sameness.values(lesson), "data": settings.data},
+        about={
+            "parts": same,
+            "values": sameness.values(lesson),
+            "data": settings.data,
+            "label_pattern": settings.label_pattern,
+        },
         copies=copied_to,
     )
     if run.note:
@@ -280,6 +290,8 @@ def _make(lesson: Lesson, run: runs.Run, device: Any, team: Team) -> None:
     if namespace.get("learn") is not None and not is_ours(namespace["learn"]):
         lesson.view.note("The `learn` that was here before is replaced by the lesson's.")
     chosen = learner.choose_precision(settings, device)
+    if names.leaves_learner_behind(lesson.cell.tree):
+        lesson.view.note(OTHER_LOADERS)
     learn = namespace["learn"] = learner.make_learner(
         settings, dls, run.folder, chosen.name, namespace
     )

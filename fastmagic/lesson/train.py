@@ -176,7 +176,7 @@ def train_lesson1(
     folders = platforms.run_folders(platforms.where(), runs_folder, copies)
     begun = None if data else sameness.begun_with(order, *folders)
     if begun is not None:
-        order = replace(order, data=begun[0])
+        order = begun[0]
     settings, cell = order.read()
     seconds = _seconds(time_limit)
     _check_limit(cache_limit)
@@ -185,7 +185,7 @@ def train_lesson1(
         team = launch.count(None if gpus is None else str(gpus), processes)
         with _stoppable("Nothing was begun yet; run the same cell again."):
             if begun is not None:
-                view.note(DATA_AS_BEGUN.format(*begun))
+                view.note(DATA_AS_BEGUN.format(order.data, begun[1]))
             if after is None:
                 start.check_architecture(settings, namespace)
             path = get_data(

@@ -405,9 +405,9 @@ def test_a_new_kernel_takes_the_data_that_the_same_cell_was_begun_with(small_fol
         run(small_folder, stop=True)
     order = Order(DATA, code, SMALL)
     [run_folder] = (tmp_path / "runs").glob("*/")
-    expected = str(small_folder), run_folder.name
-    assert sameness.begun_with(order, tmp_path / "runs", None) == expected
-    assert sameness.begun_with(order, tmp_path / "elsewhere", tmp_path / "copies") == expected
+    for places in ((tmp_path / "runs", None), (tmp_path / "elsewhere", tmp_path / "copies")):
+        found, name = sameness.begun_with(order, *places)
+        assert (found.data, name) == (str(small_folder), run_folder.name)
     for other in (replace(order, code="learn.fit(2)"), replace(order, flags={**SMALL, "size": 40})):
         assert sameness.begun_with(other, tmp_path / "runs", tmp_path / "copies") is None
 
@@ -476,3 +476,37 @@ def test_a_rate_that_is_far_too_high_is_told(small_folder, tmp_path):
 def test_a_cache_of_less_than_nothing_is_refused(small_folder, limit):
     with pytest.raises(BadInput, match="--cache-limit"):
         fastmagic.train_lesson1(small_folder, "learn.fit(1)", cache_limit=limit)
+
+
+def test_a_cell_that_begins_anew_says_how_it_goes_on(small_folder, tmp_path):
+    namespace = {"stop": True}
+    exec(STOP, namespace)
+    with pytest.raises(Stopped) as caught:
+        fastmagic.train_lesson1(
+            small_folder,
+            "learn.fit(2, cbs=Stop())",
+            runs_folder=tmp_path,
+            namespace=namespace,
+            fresh=True,
+            **SMALL,
+        )
+    assert "without --fresh" in caught.value.next_step
+
+
+def test_how_names_carry_the_class_is_known_when_a_cell_goes_on(small_folder, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for number, file in enumerate(sorted((small_folder / "train").rglob("*.png"))):
+        (flat / f"Great {file.parent.name}_{number}.png").write_bytes(file.read_bytes())
+    code = "learn.fit(2, cbs=Stop())"
+
+    def run(data, stop, **pattern):
+        namespace = {"stop": stop}
+        exec(STOP, namespace)
+        return fastmagic.train_lesson1(
+            data, code, runs_folder=tmp_path / "runs", namespace=namespace, **SMALL, **pattern
+        )
+
+    with pytest.raises(Stopped):
+        run(flat, True, label_pattern=r"^(.*)_\d+")
+    assert run(None, False).stages[0].resumed

@@ -148,3 +148,14 @@ def test_a_folder_that_is_not_there_and_a_wrong_number_are_errors(tmp_path):
     with pytest.raises(BadInput, match="out of range"):
         fastmagic.prune(keep=-1)
     assert fastmagic.prune().left == 0
+
+
+def test_a_copy_that_has_another_name_goes_with_its_run(tmp_path):
+    copies = tmp_path / "drive"
+    for place, cell in (("one", "cats"), ("two", "dogs")):
+        run = runs.claim(tmp_path / place, cell, name="mine", stem="x", copies=copies)
+        run.mark("finished")
+        run.release()
+    assert names(copies) == ["mine", "mine-2"]
+    fastmagic.prune(0, tmp_path / "two", copies=copies)
+    assert names(copies) == ["mine"]

@@ -12,7 +12,6 @@ from fastmagic.environment.planning.torch_tables import (
     CPU,
     CPU_SIZE,
     CUDA_BUILDS,
-    DRIVER_FLOORS,
     LABELS,
     LAST_FOR_INTEL_MACS,
     NEWEST,
@@ -20,6 +19,7 @@ from fastmagic.environment.planning.torch_tables import (
     REGISTRY_SIZE,
 )
 from fastmagic.environment.planning.wishes import TorchWish, Wishes
+from fastmagic.gpu.drivers import DRIVER_FLOORS
 from fastmagic.platforms import GPU_OFFERS
 
 T4 = (7, 5)  # the compute capability of the card that Colab and Kaggle offer

@@ -11,7 +11,6 @@ from fastmagic.environment.planning.torch_tables import (
     CAPABILITIES,
     CPU,
     CUDA_BUILDS,
-    DRIVER_FLOORS,
     LABELS,
     LAST_FOR_INTEL_MACS,
     PYTHONS,
@@ -20,6 +19,7 @@ from fastmagic.environment.planning.torch_tables import (
     Capability,
     Minor,
 )
+from fastmagic.gpu.drivers import DRIVER_FLOORS
 
 Choice = tuple[str, str, str]  # a specifier for torch, its label, and why
 

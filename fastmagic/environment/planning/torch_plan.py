@@ -23,12 +23,12 @@ from fastmagic.environment.planning.offers import (
 )
 from fastmagic.environment.planning.torch_tables import (
     CPU,
-    DRIVER_FLOORS,
     FIRST_WITH_NUMPY_2,
     NEWEST,
     WHEELS,
 )
 from fastmagic.environment.planning.wishes import TORCH_PARTS, TorchWish, Wishes
+from fastmagic.gpu.drivers import DRIVER_FLOORS
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastmagic.gpu.drivers import DRIVER_FLOORS
+
 WHEELS = "https://download.pytorch.org/whl"
 REGISTRY = "registry"
 CPU = "cpu"
@@ -45,10 +47,6 @@ PYTHONS: dict[Minor, tuple[Minor, Minor]] = {
     (2, 15): ((3, 11), (3, 15)),
 }
 NEWEST: Minor = max(PYTHONS)
-
-# CUDA's major version to the oldest branch of NVIDIA's driver that runs it. Source: the table of
-# minor version compatibility in https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/.
-DRIVER_FLOORS = {13: 580, 12: 525, 11: 450}
 
 
 @dataclass(frozen=True)

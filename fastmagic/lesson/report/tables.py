@@ -44,7 +44,7 @@ def stages_table(
             LAYERS[stage.layers],
             f"{len(stage.epochs)} of {stage.epochs_planned}",
             interval.words(stage.accuracy, pictures),
-            faces.duration(stage.seconds) + (" (some before a restart)" * stage.resumed),
+            faces.duration(stage.seconds) + (" (some before a stop)" * stage.resumed),
         )
         for stage in stages
     ]
