@@ -38,7 +38,7 @@ def left_out(archive: Path) -> str:
 
 
 def unused(folder: Path) -> str:
-    """Say where validation pictures are still packed beside a folder `train`; empty if nowhere.
+    """Say which of the two parts is still packed beside a folder with the other; empty if none is.
 
     Parameters
     ----------
@@ -46,12 +46,14 @@ def unused(folder: Path) -> str:
         The data set's folder.
     """
     names = tree.subfolders(folder)
-    if not split.train_of(names) or split.among(names, split.VALID_NAMES):
+    if not split.among(names, (*split.TRAIN_NAMES, *split.VALID_NAMES)):
         return ""
     stems = {split_name(one.name)[0]: one for one in kaggle.archives_in(folder)}
-    for stem in split.among(stems, split.VALID_NAMES):
-        if not split.is_test(stem):
-            return f"{stems[stem]} is not used: unpack it there, to validate with its pictures."
+    for wanted, doing in ((split.TRAIN_NAMES, "train"), (split.VALID_NAMES, "validate")):
+        packed = [] if split.among(names, wanted) else split.among(stems, wanted)
+        for stem in packed:
+            if not split.is_test(stem):
+                return f"{stems[stem]} is not used: unpack it there, to {doing} with its pictures."
     return ""
 
 

@@ -206,14 +206,18 @@ def test_a_packed_test_set_is_left_out_and_named(tmp_path: Path) -> None:
     assert note.startswith("test.zip beside it is left out") and "unpack both archives" in note
 
 
-def test_validation_pictures_that_are_still_packed_are_named(tmp_path: Path, fill: Fill) -> None:
-    folder = fill(tmp_path / "set", *(f"train/{one}" for one in TRAIN))
-    (folder / "valid.zip").write_bytes(zip_bytes(VALID, ""))
+@pytest.mark.parametrize(
+    ("here", "packed", "doing"), [("train", "valid", "validate"), ("Valid", "Train", "train")]
+)
+def test_one_part_that_is_still_packed_is_named(
+    tmp_path: Path, fill: Fill, here: str, packed: str, doing: str
+) -> None:
+    folder = fill(tmp_path / "set", *(f"{here}/{one}" for one in TRAIN))
+    file = folder / f"{packed}.zip"
+    file.write_bytes(zip_bytes(VALID, ""))
     view = View()
     get_data(folder, show=view)
-    assert view.notes == [
-        f"{folder / 'valid.zip'} is not used: unpack it there, to validate with its pictures."
-    ]
+    assert view.notes == [f"{file} is not used: unpack it there, to {doing} with its pictures."]
 
 
 def test_what_cannot_be_read_is_moved_only_where_we_unpacked(
