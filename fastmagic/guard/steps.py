@@ -209,8 +209,6 @@ class Step:
 
     def backward(self, loss: Any) -> None:
         """Compute the gradient of the whole batch: from the loss to the features, and on."""
-        import torch
-
         if not self.leaves:
             loss.backward()
             return
@@ -220,7 +218,7 @@ class Step:
         if self.out is not None:
             outs, self.out = self.out, None
             with Attempt() as tried:
-                torch.autograd.backward(outs, grads)
+                _back(outs, grads)
                 return
             del outs
             kept.put_back()  # some layers had theirs already
@@ -267,13 +265,7 @@ class Step:
             with torch.enable_grad(), self.autocast(), self.dropped:
                 outs = tensors_of(self.body(*inputs))
             end = begin + pictures_of(inputs)
-            pairs = [
-                (out, grad[begin:end])
-                for out, grad in zip(outs, grads, strict=True)
-                if out.requires_grad and grad is not None
-            ]
-            if pairs:
-                torch.autograd.backward([one for one, _ in pairs], [one for _, one in pairs])
+            _back(outs, [None if grad is None else grad[begin:end] for grad in grads])
             begin = end
         _set_generators(after)
 
@@ -334,6 +326,19 @@ class Step:
         except DoesNotFit:
             said = not_even_one(self.learn.model, self.learn.xb, tried.trouble)
             raise LessonError(*said) from tried.trouble
+
+
+def _back(outs: list[Any], grads: list[Any]) -> None:
+    """Go back from what a body gave, as far as it learns and the loss hangs on it."""
+    import torch
+
+    pairs = [
+        (out, grad)
+        for out, grad in zip(outs, grads, strict=True)
+        if out.requires_grad and grad is not None
+    ]
+    if pairs:
+        torch.autograd.backward([one for one, _ in pairs], [one for _, one in pairs])
 
 
 class _Before:

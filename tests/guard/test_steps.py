@@ -299,3 +299,19 @@ def test_a_batch_that_fits_is_the_step_that_fastai_does(tmp_path, room):
     with attach.attached(Session(7, View(), tmp_path)):
         ours = weights(False)
     assert apart(plain, ours) == 0
+
+
+def test_a_loss_that_does_not_hang_on_the_body_teaches_the_rest(tmp_path, room):
+    """As in plain fastai: a loss of one weight of the head's, such as a penalty alone."""
+
+    def fit(learn):
+        weight = learn.model[1][2].weight
+        learn.loss_func = lambda pred, _: weight.square().mean() + 0 * pred.detach().mean()
+        before = {name: one.clone() for name, one in learn.model.state_dict().items()}
+        learn.fit(1, 0.5)
+        now = learn.model.state_dict()
+        return {name for name in before if not before[name].equal(now[name])}
+
+    assert "1.2.weight" in train(tmp_path, room, fit)[2]
+    room.most = 8  # in parts
+    assert "1.2.weight" in train(tmp_path / "parts", room, fit)[2]
