@@ -14,6 +14,7 @@ import math
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,10 +175,26 @@ def runs_folder(place: Platform) -> Path:
 
 
 def cache_folder() -> Path:
-    """Say where lies what can be made again: the person's cache folder, as the system has it."""
+    """Say where lies what can be made again, and what is kept of installations.
+
+    The person's cache folder, as the system has it; where that cannot be written, a temporary one.
+    """
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("fastmagic"))
+    own = Path(platformdirs.user_cache_dir("fastmagic"))
+    other = Path(tempfile.gettempdir()) / "fastmagic"
+    return own if _can_be_written(own) or not _can_be_written(other) else other
+
+
+def _can_be_written(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"fastmagic")
+            file.flush()
+    except OSError:
+        return False
+    return True
 
 
 def drive_folder(place: Platform, content: Path = CONTENT) -> Path | None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 import types
 
 import pytest
@@ -133,3 +134,11 @@ def test_on_colab_a_mounted_drive_has_the_copy_and_never_the_run_itself(tmp_path
     assert platforms.run_folders(colab, content=home) == (own, drive / "fastmagic-runs")
     elsewhere = platforms.Platform("jupyter", "notebook")
     assert platforms.run_folders(elsewhere, "x", "x", content=home) == (drive / "x", None)
+
+
+def test_where_the_persons_cache_cannot_be_written_a_temporary_one_is_used(tmp_path, monkeypatch):
+    (tmp_path / "home").write_text("no folder at all")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert platforms.cache_folder() == tmp_path / "fastmagic"

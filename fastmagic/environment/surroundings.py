@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -23,26 +22,6 @@ from fastmagic.environment.restart import restart_kernel
 from fastmagic.environment.system_libraries import System
 from fastmagic.errors import SetupError, Stopped
 from fastmagic.progress import View
-
-
-def _cache_folder() -> Path:
-    """Say where logs, kept files and the memory live: the user's cache, else a temporary folder."""
-    import platformdirs
-
-    own = Path(platformdirs.user_cache_dir("fastmagic"))
-    other = Path(tempfile.gettempdir()) / "fastmagic"
-    return own if _can_be_written(own) or not _can_be_written(other) else other
-
-
-def _can_be_written(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"fastmagic")
-            file.flush()
-    except OSError:
-        return False
-    return True
 
 
 def _ask_index(index_url: str | None, package: str) -> Answer:
@@ -75,7 +54,7 @@ class Surroundings:
     """
 
     interpreter: Interpreter = field(default_factory=Interpreter)
-    cache: Callable[[], Path] = _cache_folder
+    cache: Callable[[], Path] = platforms.cache_folder
     trial: Sequence[str] | None = None
     ask_index: Callable[[str | None, str], Answer] = _ask_index
     system: System = system_libraries.HERE
