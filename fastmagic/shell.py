@@ -124,9 +124,10 @@ def attach(shell: Any, may_be_empty: set[str]) -> ShownOnce:
 
 def _look_at_running_cell(shell: Any, once: ShownOnce) -> None:
     """Let it see the cell that loads us, which was read before we came."""
-    cells = shell.history_manager.input_hist_parsed
+    result = getattr(once.hook, "exec_result", None)  # not in the history: `ipython -c` has none
+    text = shell.transform_cell(result.info.raw_cell or "") if result is not None else ""
     with contextlib.suppress(SyntaxError):  # such as a cell that awaits
-        once.visit(ast.parse(cells[-1] if cells else ""))
+        once.visit(ast.parse(text))
 
 
 def detach(shell: Any, once: ShownOnce) -> None:

@@ -308,3 +308,8 @@ def test_how_names_carry_the_class_travels_with_the_data(loaded, folder, tmp_pat
 def test_a_word_too_many_is_told_with_the_quotes_that_were_missing(loaded, line):
     with pytest.raises(BadInput, match="quotes"):
         loaded.run_line_magic(*line.split(" ", 1))
+
+
+def test_a_cell_that_is_not_remembered_and_loads_us_shows_its_result_once(shell, capsys):
+    shell.run_cell("%load_ext fastmagic\n%config FastMagics.progress = 'log'\n%gpu_check")
+    assert capsys.readouterr().out.count("training will use") == 1
