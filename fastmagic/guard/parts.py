@@ -136,3 +136,16 @@ def joined(outs: list[Any]) -> Any:
     if isinstance(outs[0], torch.Tensor):
         return torch.cat(outs)
     return type(outs[0])(joined(list(pieces)) for pieces in zip(*outs, strict=True))
+
+
+def go_back(outs: list[Any], grads: list[Any]) -> None:
+    """Go back from what a body gave, as far as it learns and the loss hangs on it."""
+    import torch
+
+    pairs = [
+        (out, grad)
+        for out, grad in zip(outs, grads, strict=True)
+        if out.requires_grad and grad is not None
+    ]
+    if pairs:
+        torch.autograd.backward([one for one, _ in pairs], [one for _, one in pairs])

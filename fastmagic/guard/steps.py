@@ -29,6 +29,7 @@ from fastmagic.guard.memory import Attempt
 from fastmagic.guard.parts import (
     Averaged,
     WholeDropout,
+    go_back,
     joined,
     pictures_of,
     replaced,
@@ -218,7 +219,7 @@ class Step:
         if self.out is not None:
             outs, self.out = self.out, None
             with Attempt() as tried:
-                _back(outs, grads)
+                go_back(outs, grads)
                 return
             del outs
             kept.put_back()  # some layers had theirs already
@@ -265,7 +266,7 @@ class Step:
             with torch.enable_grad(), self.autocast(), self.dropped:
                 outs = tensors_of(self.body(*inputs))
             end = begin + pictures_of(inputs)
-            _back(outs, [None if grad is None else grad[begin:end] for grad in grads])
+            go_back(outs, [None if grad is None else grad[begin:end] for grad in grads])
             begin = end
         _set_generators(after)
 
@@ -326,19 +327,6 @@ class Step:
         except DoesNotFit:
             said = not_even_one(self.learn.model, self.learn.xb, tried.trouble)
             raise LessonError(*said) from tried.trouble
-
-
-def _back(outs: list[Any], grads: list[Any]) -> None:
-    """Go back from what a body gave, as far as it learns and the loss hangs on it."""
-    import torch
-
-    pairs = [
-        (out, grad)
-        for out, grad in zip(outs, grads, strict=True)
-        if out.requires_grad and grad is not None
-    ]
-    if pairs:
-        torch.autograd.backward([one for one, _ in pairs], [one for _, one in pairs])
 
 
 class _Before:

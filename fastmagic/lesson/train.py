@@ -173,8 +173,10 @@ def train_lesson1(
     if after is not None and after.learn is None:
         raise BadInput("The lesson to go on from left no learner.", "Leave --continue out.")
     order = Order(data or DATA, code, flags, after, first_line, transform)
-    folders = platforms.run_folders(platforms.where(), runs_folder, copies)
-    begun = None if data else sameness.begun_with(order, *folders)
+    begun = None
+    if not data:
+        folders = platforms.run_folders(platforms.where(), runs_folder, copies)
+        begun = sameness.begun_with(order, *folders)
     if begun is not None:
         order = begun[0]
     settings, cell = order.read()

@@ -22,11 +22,11 @@ from torch import nn
 
 from fastmagic.guard import attach, state
 from fastmagic.guard.session import Session
-from fastmagic.progress import View
 from fastmagic.speed.augment import Drawing
 from fastmagic.speed.batches import made_plainly, targets_of
 from fastmagic.speed.resident import never
 from fastmagic.speed.shelf import Shelf
+from tests.views import Notes
 
 pytestmark = pytest.mark.train
 
@@ -49,15 +49,6 @@ def make_learner(dls):
     body = nn.Sequential(nn.Conv2d(3, 4, 5, 2), nn.BatchNorm2d(4), nn.ReLU())
     head = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 2))
     return Learner(dls, nn.Sequential(body, head), loss_func=CrossEntropyLossFlat())
-
-
-class Notes(View):
-    def __init__(self):
-        super().__init__()
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 HOWS = ("one by one", "host", "device")
