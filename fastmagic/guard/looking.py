@@ -10,7 +10,7 @@ from fastmagic.errors import LessonError
 from fastmagic.guard.anatomy import body_of
 from fastmagic.guard.memory import Attempt
 from fastmagic.guard.parts import joined, pictures_of, split
-from fastmagic.guard.steps import DoesNotFit, Splits, key_of, not_even_one
+from fastmagic.guard.splits import DoesNotFit, Splits, key_of, not_even_one
 from fastmagic.ranks.team import Team
 
 

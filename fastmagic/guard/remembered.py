@@ -25,7 +25,7 @@ def default_file() -> Path:
 
 
 def read(file: Path, now: Callable[[], float] = time.time) -> dict[str, int]:
-    """Read what is remembered: keys of `guard.steps` to pictures.
+    """Read what is remembered: keys of `guard.splits` to pictures.
 
     Examples
     --------

@@ -16,12 +16,13 @@ from fastmagic.guard.incidents import Incident, from_state, to_state
 from fastmagic.guard.keeper import Keeper
 from fastmagic.guard.life import Life
 from fastmagic.guard.loaders import no_copies, one_by_one
+from fastmagic.guard.pace import Pace, pace_of
 from fastmagic.guard.positions import Position
 from fastmagic.guard.pressure import Pressure
 from fastmagic.guard.seen import Curve, Told
+from fastmagic.guard.splits import Splits
 from fastmagic.guard.stages import Stage
 from fastmagic.guard.state import weights_sha256
-from fastmagic.guard.steps import Splits
 from fastmagic.guard.stops import Stops
 from fastmagic.progress import View
 from fastmagic.ranks.team import OVER, Team
@@ -86,6 +87,7 @@ class Session:
         self.pictures_for: Callable[..., Any] = no_copies  # small copies of a loader's pictures
         self.batches_for: Callable[..., Any] = one_by_one  # what makes batches of these
         self.release: Callable[[], bool] = bool  # takes pictures out of the device's memory
+        self.pace_of: Callable[[Any], Pace] = pace_of  # tells waiting from working on a device
         self.saving_seconds = 0.0  # that training waited for the copies of its states
         self.stages: list[Stage] = []
         self.incidents = from_state(files.read(states, "incidents")[0])  # of earlier processes
@@ -154,8 +156,16 @@ class Session:
         self._passes += 1
         return self.enter(what, len(self.stages), self._passes)
 
+    @contextlib.contextmanager
+    def passing(self) -> Iterator[None]:
+        """End a pass with the block: then loaders draw as the person's code has them draw."""
+        try:
+            yield
+        finally:
+            self.left_pass()
+
     def left_pass(self) -> None:
-        """End a pass: until the next one, loaders draw as the person's code has them draw."""
+        """End a pass that had no batches."""
         self._batch = None
 
     def left_fit(self, stage: Stage) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fastai.callback.core import Callback as FastaiCallback
@@ -14,6 +15,7 @@ from fastcore.basics import noop
 from fastmagic.guard import state
 from fastmagic.guard.anatomy import Anatomy, device_of
 from fastmagic.guard.files import GENERATIONS
+from fastmagic.guard.pace import Pace
 from fastmagic.guard.seen import REMEMBERED, Told
 from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Epoch, Stage, figure
@@ -36,6 +38,7 @@ class Watch(FastaiCallback):
     step: Any = None  # the batch that is on its way
     anatomy: Anatomy | None = None  # of the network, while a pass runs
     zeroed = Zeroed()  # the gradients that are known to be zero
+    pace = Pace()  # of the pass
     steps = 0  # of this pass that are whole
     _told = Told("", None)  # by the last validation
 
@@ -45,22 +48,19 @@ class Watch(FastaiCallback):
     def after_create(self) -> None:
         type(self).protect(self.learn)
 
-    def waits(self) -> None:
-        """From now on the network waits for the loader."""
-        self._waits_since = time.perf_counter()
-
-    def waited(self) -> None:
-        """The loader has given what it had to give."""
-        now = time.perf_counter()
-        if self.stage is not None:
-            self.session.waiting_seconds += now - self._waits_since
-        self._works_since = now
-
-    def worked(self) -> None:
-        """The network is done with a batch."""
-        if self.stage is not None:
-            self.session.working_seconds += time.perf_counter() - self._works_since
-        self.waits()
+    @contextlib.contextmanager
+    def passing(self) -> Iterator[Pace]:
+        """Look at the network once for all batches of a pass, and at how the time goes by."""
+        before = self.anatomy, self.zeroed, self.pace
+        self.anatomy = Anatomy(self.learn.model)
+        self.pace = pace = self.session.pace_of(self.anatomy.device)
+        try:
+            yield pace
+        finally:
+            self.anatomy, self.zeroed, self.pace = before
+            if self.stage is not None:
+                self.session.waiting_seconds += pace.waiting
+                self.session.working_seconds += pace.working
 
     def anatomy_of(self, model: Any) -> Anatomy:
         """Give what a network is made of, as it was looked at when the pass began."""

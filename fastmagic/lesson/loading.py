@@ -25,7 +25,7 @@ class Loading:
     Attributes
     ----------
     waiting_seconds, working_seconds
-        Of all batches, see `guard.attach.Protected.one_batch`.
+        Of all batches, see `guard.protected.Protected.one_batch`.
     device
         Where it was trained: `cpu`, `cuda` or `mps`.
     workers

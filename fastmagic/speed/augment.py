@@ -3,7 +3,8 @@
 fastai draws them where the pictures are, and makes its matrices there: over 300 operations on 64
 numbers each for `aug_transforms()`, which a GPU spends longer being told of than computing, and a
 `solve` that it waits for. Here the same functions of fastai are given a stand-in on the processor,
-and only what comes of it goes to the pictures. On a processor every number stays the same.
+and only what comes of it goes to the pictures. It also waits for two answers of the GPU, which are
+known beforehand but for odd cases: those are left to it. Every number stays the same.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from fastai.torch_core import TensorImage
 from fastai.vision import augment
 from fastai.vision.augment import AffineCoordTfm, SpaceTfm
+
+from fastmagic.speed.brought import brought
 
 MATRICES = (augment.flip_mat, augment.dihedral_mat, augment.rotate_mat, augment.zoom_mat)
 """Fastai's, which look at a batch's shape and type alone."""
@@ -25,6 +29,12 @@ CHANGES = tuple(
     if hasattr(augment, name)
 )
 """Fastai's changes of light and colour, each with one number a picture in `change`."""
+
+BILINEAR = "bilinear"
+"""How fastai looks pictures up, where it waits for the GPU."""
+
+NEVER_ZERO = 0.99
+"""A sum whose parts other than 1 stay below this is not zero, whatever the rounding."""
 
 NOTHING = object()
 """What stands for an attribute that an object does not have of its own."""
@@ -56,6 +66,9 @@ def by_host(step: Any) -> Callable[[], None] | None:
         return None
     warps = [one for one in getattr(step, "coord_fs", ()) if type(one) is augment._WarpCoord]
     step.before_call = Drawing(step)
+    samples = isinstance(step, AffineCoordTfm) and "_encode" not in vars(step)
+    if samples:
+        step._encode = Sampling(step)
     for one in warps:
         one.__class__ = Warped
 
@@ -63,8 +76,11 @@ def by_host(step: Any) -> Callable[[], None] | None:
         del step.before_call
         if before is not NOTHING:
             step.before_call = before
+        if samples:
+            del step._encode
         for one in warps:
             one.__class__ = augment._WarpCoord
+            vars(one).pop("_reach", None)
 
     return undo
 
@@ -97,17 +113,62 @@ class Drawing:
         ):  # whose every operation takes five times as long
             type(step).before_call(step, stand_in, split_idx)
         if isinstance(step, AffineCoordTfm):
-            step.mat = step.mat.to(b.device)
+            first = next(iter(step.coord_fs), None)
+            if type(first) is Warped:
+                first._reach = step.mat.abs().sum(dim=2)
+            step.mat = brought(step.mat, b.device)
             return
         for one in step.fs:
-            one.change = one.change.to(b.device)
+            one.change = brought(one.change, b.device)
 
     def __reduce__(self) -> Any:
         return getattr, (self._step, "before_call")  # exported in the body: fastai's own
 
 
+class Sampling:
+    """Stands for a transform's `_encode`, which looks pictures up at other places.
+
+    fastai asks the GPU how far the places are apart, and waits for the answer, which counts only
+    for pictures that become less than half as large (2.8, `_grid_sample`).
+
+    Parameters
+    ----------
+    step
+        The transform.
+    """
+
+    def __init__(self, step: Any) -> None:
+        self._step = step
+
+    def __call__(self, x: Any, mode: str, reverse: bool = False) -> Any:
+        """Look pictures up, `[batch, channels, height, width]`."""
+        import torch
+        from torch.nn import functional
+
+        step, ends = self._step, {"align_corners": self._step.align_corners}
+        asked = tuple(x.shape[-2:]) if step.size is None else step.size
+        size = (asked, asked) if isinstance(asked, int) else tuple(asked)
+        across = 2  # places have two numbers each, which fastai takes for their width
+        smaller = min(x.shape[-2] / size[1], x.shape[-1] / across) / 2 > 1
+        if type(x) is not TensorImage or mode != BILINEAR or smaller or reverse:
+            return type(step)._encode(step, x, mode, reverse)
+        with torch._C.DisableTorchFunctionSubclass():
+            places = functional.affine_grid(step.mat, [*x.shape[:2], *size], **ends)
+            for one in () if step.split_idx else step.coord_fs:
+                places = one(places)
+            found = functional.grid_sample(x, places, mode, padding_mode=step.pad_mode, **ends)
+        found = found.as_subclass(TensorImage)
+        found.set_meta(x, as_copy=True)
+        return found
+
+    def __reduce__(self) -> Any:
+        return getattr, (self._step, "_encode")  # exported in the body: fastai's own
+
+
 class Warped(augment._WarpCoord):
     """fastai's warp, whose equations are solved where its corners were drawn."""
+
+    _reach: Any = None  # of x and of y of each picture at most, `[batch, 2]`; None where not known
 
     def __call__(self, x: Any, invert: bool = False) -> Any:
         """Warp coordinates, `[batch, height, width, 2]`."""
@@ -116,11 +177,31 @@ class Warped(augment._WarpCoord):
         corners = self.orig_pts, self.targ_pts
         with torch._C.DisableTorchFunctionSubclass():
             coeffs = augment.find_coeffs(*(reversed(corners) if invert else corners))
-            return augment.apply_perspective(x, coeffs.to(x.device))
+            if self._can_be_infinite(coeffs):
+                return augment.apply_perspective(x, brought(coeffs, x.device))
+            return _in_perspective(x, coeffs)
+
+    def _can_be_infinite(self, coeffs: Any) -> bool:
+        """Say whether a place may lie on the horizon: fastai asks the GPU whether one does."""
+        if self._reach is None:
+            return True
+        parts = coeffs[:, 6:, 0].abs() * self._reach
+        return not bool((parts.sum(dim=1) < NEVER_ZERO).all())
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         plain = (augment._WarpCoord, object, None)
-        return copyreg._reconstructor, plain, dict(vars(self))  # type: ignore[attr-defined]
+        state = {name: value for name, value in vars(self).items() if name != "_reach"}
+        return copyreg._reconstructor, plain, state  # type: ignore[attr-defined]
+
+
+def _in_perspective(x: Any, coeffs: Any) -> Any:
+    """Do what fastai's `apply_perspective` does where no place lies on the horizon."""
+    import torch
+
+    rows = torch.cat([coeffs, torch.ones_like(coeffs[:, :1])], dim=1).view(-1, 3, 3)
+    rows = brought(rows, x.device)
+    there = x.view(len(x), -1, 2) @ rows[..., :2].transpose(1, 2) + rows[..., 2].unsqueeze(1)
+    return (there / there[..., 2].unsqueeze(-1))[..., :2].view(x.shape)
 
 
 def _is_known(step: Any) -> bool:

@@ -18,6 +18,7 @@ from fastai.data import transforms
 from fastai.torch_basics import Transform
 from fastcore.basics import using_attr
 
+from fastmagic.speed.brought import brought
 from fastmagic.speed.pictures import Pictures
 from fastmagic.speed.resident import Resident, Share
 
@@ -89,7 +90,10 @@ class Batches:
         source = self._pictures if self.resident is None else self.resident
         pictures = source.batch([self.files[one] for one in numbers], shares, resample)
         which = torch.tensor(numbers)
-        return (TensorImage(pictures), *(ones[which] for ones in self._targets))
+        targets = [ones[which] for ones in self._targets]
+        if self.resident is not None:
+            targets = [brought(ones, self.resident.device) for ones in targets]
+        return (TensorImage(pictures), *targets)
 
     def release(self) -> bool:
         """Take the pictures out of the GPU's memory; say whether they were there."""

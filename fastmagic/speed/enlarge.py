@@ -11,6 +11,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from fastmagic.speed.brought import brought
+
 BITS = 32 - 8 - 2
 """Behind the point of a weight: Pillow's `PRECISION_BITS`."""
 
@@ -50,7 +52,7 @@ def enlarged(pixels: Any, rectangles: Any, size: tuple[int, int]) -> Any:
     starts, strides, acrosses, downs = zip(*rectangles, strict=True)
     columns, column_weights = _stacked([_taps(inside, width) for inside in acrosses], device)
     rows, row_weights = _stacked([_taps(inside, height) for inside in downs], device)
-    first = torch.tensor([starts, strides, downs], device=device)[:, :, None]
+    first = brought(torch.tensor([starts, strides, downs]), device)[:, :, None]
     most = torch.arange(max(downs), device=device)
     lines = first[0] + torch.minimum(most, first[2] - 1) * first[1]  # [rectangles, rows]
     sources = pixels[lines[:, :, None, None] + columns[:, None]].int()
@@ -69,7 +71,7 @@ def _rounded(sums: Any) -> Any:
 def _stacked(taps: list[tuple[Any, Any]], device: Any) -> tuple[Any, Any]:
     import torch
 
-    where, weights = (torch.stack(ones).to(device) for ones in zip(*taps, strict=True))
+    where, weights = (brought(torch.stack(ones), device) for ones in zip(*taps, strict=True))
     return where, weights
 
 

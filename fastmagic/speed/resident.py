@@ -7,10 +7,11 @@ then one gathering of bytes. Each picture becomes the same tensor as in a loadin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastmagic.speed.brought import brought
 from fastmagic.speed.enlarge import enlarged
 from fastmagic.speed.pictures import Copy, Pictures, rectangle
 
@@ -117,14 +118,20 @@ class Resident:
         batch = torch.empty((len(files), height, width, 3), dtype=torch.uint8, device=self.device)
         whole, small, others = self._parted(files, shares, resample)
         if whole:
-            batch[list(whole)] = squares(self._pixels, list(whole.values()), size)
+            batch[self._there(whole)] = squares(self._pixels, list(whole.values()), size)
         if small:
-            batch[list(small)] = enlarged(self._pixels, list(small.values()), size)
+            batch[self._there(small)] = enlarged(self._pixels, list(small.values()), size)
         if others:
             several = [files[place] for place in others], [shares[place] for place in others]
             read = self._pictures.batch(*several, resample)
-            batch[others] = read.permute(0, 2, 3, 1).to(self.device)
+            batch[self._there(others)] = brought(read.permute(0, 2, 3, 1), self.device)
         return batch.permute(0, 3, 1, 2)
+
+    def _there(self, places: Iterable[int]) -> Any:
+        """Give places in a batch to the device."""
+        import torch
+
+        return brought(torch.tensor(list(places)), self.device)
 
     def _parted(
         self, files: Sequence[Path], shares: Sequence[Share], resample: Any
@@ -186,7 +193,7 @@ def squares(pixels: Any, rectangles: Sequence[Rectangle], size: tuple[int, int])
     import torch
 
     device = pixels.device
-    firsts, rows, *_ = torch.tensor(rectangles, device=device).unbind(1)
+    firsts, rows, *_ = brought(torch.tensor(rectangles), device).unbind(1)
     down = torch.arange(size[1], device=device)[:, None]
     across = torch.arange(size[0], device=device)
     return pixels[firsts[:, None, None] + down * rows[:, None, None] + across]

@@ -8,6 +8,7 @@ the same arithmetic in the same order.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,9 @@ from typing import Any
 
 AT_ONCE = 2**25
 """Bytes of parameters that are updated together: as many are needed beside them for a moment."""
+
+ON_DEVICE = 8
+"""Times as many are updated together on a GPU, where each operation takes long to be told of."""
 
 States = list[dict[str, Any]]
 
@@ -112,6 +116,28 @@ class Zeroed:
         known = self._versions.get(id(grad))
         return known is not None and known[0] is grad and known[1] == grad._version
 
+    @contextlib.contextmanager
+    def left_out(self, parameters: list[Any]) -> Iterator[None]:
+        """Let a way back within the block write gradients instead of adding them to zeros.
+
+        Parameters
+        ----------
+        parameters
+            Those that it does not come to have zeros again afterwards.
+        """
+        import torch
+
+        zeros = [p for p in parameters if p.grad is not None and self.holds(p.grad)]
+        for p in zeros:
+            p.grad = None
+        self._versions.clear()  # it would hold their memory
+        try:
+            yield
+        finally:
+            for p in zeros:
+                if p.grad is None:
+                    p.grad = torch.zeros_like(p)
+
 
 def by_kind(tensors: list[Any]) -> list[list[Any]]:
     """Part tensors into those of one type on one device, which one operation can take."""
@@ -124,14 +150,14 @@ def by_kind(tensors: list[Any]) -> list[list[Any]]:
 def _pieces(params: list[Any]) -> Iterator[tuple[int, int]]:
     """Give where pieces of `AT_ONCE` bytes begin and end; a parameter is never parted."""
     begin = size = 0
+    most = AT_ONCE * (1 if params[0].device.type == "cpu" else ON_DEVICE)
     for end, p in enumerate(params):
         own = p.numel() * p.element_size()
-        if size and size + own > AT_ONCE:
+        if size and size + own > most:
             yield begin, end
             begin, size = end, 0
         size += own
-    if params:
-        yield begin, len(params)
+    yield begin, len(params)
 
 
 # Of each of fastai's callbacks (2.8, `optimizer.py`): the same, for several parameters at once.

@@ -45,7 +45,7 @@ class Told(TorchDispatchMode):
     operations
         How many the device was told of.
     answers
-        How often the processor waited for its numbers.
+        How often the processor waited: for its numbers, or until a copy had arrived there.
 
     Raises
     ------
@@ -76,7 +76,9 @@ class Told(TorchDispatchMode):
             self.answers += 1
             return torch.zeros(given[0].shape, dtype=named.get("dtype") or given[0].dtype)
         out = operation(*given, **named)
-        there = there or any(_is_there(one) for one in tree_leaves(out))
+        arrives = not there and any(_is_there(one) for one in tree_leaves(out))
+        self.answers += _waited_for(operation, given, named, arrives=arrives)
+        there = there or arrives
         if there and not operation.is_view and "empty" not in operation.name():
             self.operations += 1
         return out
@@ -84,6 +86,19 @@ class Told(TorchDispatchMode):
 
 def _is_there(one: Any) -> bool:
     return isinstance(one, torch.Tensor) and one.device.type == "meta"
+
+
+def _waited_for(operation: Any, given: Any, named: dict[str, Any], *, arrives: bool) -> int:
+    """Give how many copies to the device an operation makes that the processor waits for."""
+    packet = operation.overloadpacket
+    if packet is aten._to_copy:
+        return int(arrives and not named.get("non_blocking"))
+    if packet is aten.copy_:
+        from_host = _is_there(given[0]) and not _is_there(given[1])
+        return int(from_host and not (named.get("non_blocking") or (*given, False)[2]))
+    if packet in (aten.index, aten.index_put_) and _is_there(given[0]):
+        return sum(isinstance(one, torch.Tensor) and not _is_there(one) for one in given[1])
+    return 0
 
 
 def _to_host(named: dict[str, Any]) -> bool:

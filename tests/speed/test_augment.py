@@ -32,6 +32,10 @@ KINDS = {
     "to another size": lambda: [Zoom(size=20)],
     "numbers given": lambda: [Rotate(draw=[10.0] * 5, p=1.0)],
     "light and colour": lambda: [Brightness(), Contrast(), Saturation(), Hue()],
+    "to a much smaller size": lambda: [Zoom(size=8)],
+    "looked up otherwise": lambda: [Rotate(mode="nearest", p=1.0)],
+    "to the horizon": lambda: [Warp(magnitude=3.0, p=1.0)],
+    "turned and warped": lambda: setup_aug_tfms([Rotate(p=1.0), Warp(p=1.0), Warp(p=1.0)]),
 }
 
 
@@ -66,14 +70,20 @@ def test_every_number_and_every_later_draw_is_fastais(kind, split_idx):
 
 def test_afterwards_each_transform_is_as_it_was():
     steps = KINDS["the lesson's"]()
-    before = [dict(vars(step)) for step in steps]
-    kinds = [type(one) for step in steps for one in getattr(step, "coord_fs", [])]
+    warps = [one for step in steps for one in getattr(step, "coord_fs", [])]
+    before, kinds = [set(vars(step)) for step in steps], [type(one) for one in warps]
+    before_warps = [set(vars(one)) for one in warps]
 
-    for undo in [augment.by_host(step) for step in steps]:
+    undos = [augment.by_host(step) for step in steps]
+    applied(steps)
+    for undo in undos:
         undo()
 
-    assert [dict(vars(step)) for step in steps] == before
-    assert [type(one) for step in steps for one in getattr(step, "coord_fs", [])] == kinds
+    drawn = {"do", "mat", "change", "split_idx", "idx"}  # fastai's own
+    assert [set(vars(step)) - drawn for step in steps] == [one - drawn for one in before]
+    assert [type(one) for one in warps] == kinds
+    drawn = {"orig_pts", "targ_pts", "coeffs"}
+    assert [set(vars(one)) - drawn for one in warps] == [one - drawn for one in before_warps]
 
 
 def test_what_is_pickled_meanwhile_is_fastais_own():
@@ -113,3 +123,13 @@ def test_a_transform_is_taken_over_once():
 
     assert augment.by_host(step) is not None
     assert augment.by_host(step) is None
+
+
+@pytest.mark.parametrize(("coeffs", "asked"), [((0.4, 0.5), False), ((0.5, -0.6), True)])
+def test_a_gpu_is_asked_for_the_horizon_only_where_a_picture_may_reach_it(coeffs, asked):
+    step = Warp(p=1.0)
+    augment.by_host(step)
+    (warp,) = step.coord_fs
+    applied([step])  # the places of a picture reach from -1 to 1
+    found = torch.tensor([0.0] * 6 + list(coeffs)).view(1, 8, 1).expand(5, 8, 1)
+    assert warp._can_be_infinite(found) == asked

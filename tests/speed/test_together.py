@@ -125,3 +125,46 @@ def test_gradients_that_are_zero_are_known_until_something_is_added():
     assert not zeroed.holds(first.grad)
     assert zeroed.holds(second.grad)
     assert not zeroed.holds(other)
+
+
+def test_a_way_back_writes_over_zeros_and_adds_to_the_rest():
+    import torch
+    from torch import nn
+
+    reached, other, kept = (nn.Parameter(torch.ones(2)) for _ in "abc")
+    for p in (reached, other, kept):
+        p.grad = torch.zeros(2)
+    before = reached.grad
+    zeroed = together.Zeroed([reached.grad, other.grad])
+    kept.grad += 5  # of a batch before
+    with zeroed.left_out([reached, other, kept]):
+        assert reached.grad is None and kept.grad.tolist() == [5, 5]
+        (3 * reached + 2 * kept).sum().backward()
+    assert reached.grad is not before  # torch kept what it computed
+    assert [p.grad.tolist() for p in (reached, other, kept)] == [[3, 3], [0, 0], [7, 7]]
+
+
+def test_a_way_back_that_fails_leaves_zeros():
+    import torch
+    from torch import nn
+
+    one = nn.Parameter(torch.ones(2))
+    one.grad = torch.zeros(2)
+    with pytest.raises(RuntimeError), together.Zeroed([one.grad]).left_out([one]):
+        raise RuntimeError("CUDA error")
+    assert one.grad.tolist() == [0, 0]
+
+
+def test_the_memory_of_zeros_is_free_while_they_are_left_out():
+    import gc
+    import weakref
+
+    import torch
+    from torch import nn
+
+    one = nn.Parameter(torch.ones(2))
+    one.grad = torch.zeros(2)
+    zeros, zeroed = weakref.ref(one.grad), together.Zeroed([one.grad])
+    with zeroed.left_out([one]):
+        gc.collect()
+        assert zeros() is None

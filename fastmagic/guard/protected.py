@@ -1,0 +1,301 @@
+"""A learner's class while a cell runs: its own, with a few methods overridden.
+
+`fit` counts the stages, skips those that are done and enters one in the middle; `lr_find`, which
+calls `fit`, is no stage and leaves no trace; `tta` remembers its accuracy; a batch is done in parts
+where it has to be, its position sets what is drawn, and waiting is told from working. What is
+pickled meanwhile (`learn.export()` inside the body) is pickled as plain fastai.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copyreg
+from collections.abc import Callable
+from typing import Any
+
+from fastai.learner import (
+    CancelBackwardException,
+    CancelBatchException,
+    CancelEpochException,
+    CancelFitException,
+    CancelStepException,
+    CancelTrainException,
+    CancelValidException,
+    Learner,
+)
+from fastcore.foundation import L
+
+from fastmagic.guard import finds, going_on, loaders, mending, snapshot, state
+from fastmagic.guard.stages import Stage
+from fastmagic.guard.steps import Step
+from fastmagic.guard.updating import careful_step
+from fastmagic.guard.watch import Watch
+from fastmagic.speed import together
+
+DONE = object()
+"""What stands for the end of a pass."""
+
+FINDING = "finding a learning rate"
+"""What the live view says while `lr_find` runs."""
+
+FIT = ("lr", "wd", "cbs", "reset_opt", "start_epoch")
+"""What fastai's `fit` takes after the number of epochs, in its order (2.8, `learner.py`)."""
+
+
+CANCELS = (
+    CancelBatchException,
+    CancelTrainException,
+    CancelValidException,
+    CancelEpochException,
+    CancelFitException,
+)
+"""What fastai's callbacks end a pass, an epoch or a fit with: nothing is wrong."""
+
+
+class Protected:
+    """The overridden methods; mixed in front of the learner's own class while a cell runs."""
+
+    watch: Watch
+    dl: Any
+    _plain: type
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Pickled inside the cell, it comes back as its plain class. Not by `copyreg.__newobj__`,
+        # for which pickle insists on the object's present class.
+        state_of_it = super().__reduce_ex__(protocol)[2]
+        return copyreg._reconstructor, (self._plain, object, None), state_of_it  # type: ignore[attr-defined]
+
+    def fit(self, n_epoch: int, *args: Any, **kwargs: Any) -> None:
+        """Fit as fastai does; skip what an earlier process has done of it."""
+        kwargs = dict(**dict(zip(FIT, args, strict=False)), **kwargs)
+        args = args[len(FIT) :]
+        session = self.watch.session
+        if session.doing:  # lr_find, which is no stage
+            try:
+                super().fit(n_epoch, *args, **kwargs)  # type: ignore[misc]
+            finally:
+                _sweep(kwargs.get("cbs"))
+            return
+        stage = Stage(len(session.stages) + 1, int(n_epoch), _layers(self))
+        session.stages.append(stage)
+        saved = going_on.put_back(self, stage, session, kwargs)
+        if stage.ended:
+            self.watch.passed()
+        else:
+            self.watch.begin(stage, saved)
+            kwargs["reset_opt"] = going_on.renews(saved, kwargs)
+            if not session.team.alone:
+                session.team.alike(self.model)  # type: ignore[attr-defined]
+            try:
+                super().fit(n_epoch, *args, **kwargs)  # type: ignore[misc]
+                self.watch.ended(stage)
+            except BaseException:
+                self.watch.save()  # where it stands, if that is between two steps
+                raise
+            finally:
+                self.watch.end()
+        session.left_fit(stage)
+
+    def __call__(self, event_name: Any) -> None:
+        """Call an event as fastai does; the state after an epoch is what all callbacks left.
+
+        The loss of a step is here when the step is over, where a GPU would have to be waited for.
+        """
+        if event_name == "after_batch":
+            loss = getattr(self, "loss", None)
+            here = self.watch.pace.told(loss)
+            if here is not loss:
+                self.loss = here
+        if event_name != "after_epoch":
+            super().__call__(event_name)  # type: ignore[misc]
+            return
+        with self.watch.session.stops.held():
+            ended = _ended_by(super().__call__, event_name)  # type: ignore[misc]
+            if ended is None:
+                self.watch.save()
+        if ended is not None:
+            raise ended
+
+    def _do_fit(self) -> None:
+        stage, saved = self.watch.stage, self.watch.saved
+        if stage is None or saved is None:
+            super()._do_fit()  # type: ignore[misc]
+            return
+        state.put_curves_back(self, saved)  # fit's start has emptied them
+        for epoch in range(len(stage.epochs), self.n_epoch):  # type: ignore[attr-defined]
+            self.epoch = epoch
+            self.train_iter = epoch * len(self.dls.train)  # type: ignore[attr-defined]
+            self._with_events(self._do_epoch, "epoch", CancelEpochException)  # type: ignore[attr-defined]
+
+    def all_batches(self) -> None:
+        """Run a loader's batches as fastai does, from where an earlier process has stopped.
+
+        Where the loader fails for want of a process or of memory, or memory runs short, the pass is
+        entered again at the same batch, with what mends that.
+        """
+        watch, session = self.watch, self.watch.session
+        self.n_iter = len(self.dl)
+        with watch.passing() as pace, session.passing():
+            pace.asks()
+            step = watch.steps = watch.first_step()
+            session.enter_at(step)
+            coming = loaders.batches(self.dl, step)
+            while True:
+                try:
+                    batch = next(coming, DONE)
+                    if batch is DONE:
+                        break
+                    self.one_batch(step, batch)
+                    step += 1
+                    if not mending.eased(session, self.dl):
+                        continue
+                except (RuntimeError, MemoryError, OSError, EOFError) as error:
+                    if watch.torn:
+                        raise
+                    mending.mended(session, self.dl, watch.steps, error)
+                step = watch.steps
+                watch.place_again(self.dl)
+                coming = loaders.batches(self.dl, step)
+            pace.begins()
+
+    def one_batch(self, i: int, b: Any) -> None:
+        """Run one batch as fastai does, and tell waiting for the loader from working.
+
+        `all_batches` asks the loader for the next batch only when `one_batch` has returned. So the
+        time between a batch's end and the next one's beginning is the loader's: reading pictures,
+        starting and stopping its worker processes, the copy to the device, and the batch
+        transforms as far as they are queued before the batch. On a GPU, which may still have work
+        then, its own clock tells. What the person's own callbacks do counts as work.
+        """
+        watch = self.watch
+        watch.pace.begins()
+        with watch.session.stops.held():
+            watch.torn = True
+            ended = _ended_by(super().one_batch, i, b)  # type: ignore[misc]
+            watch.stepped(i)
+        if ended is not None:
+            raise ended
+        watch.pace.ends()
+        watch.session.look_at_the_clock()
+        watch.session.stop_together()
+
+    def _do_one_batch(self) -> None:
+        """Do one batch as fastai does, in parts where the whole does not fit in memory."""
+        watch, session = self.watch, self.watch.session
+        loader = getattr(self, "dl", None)  # none where a body takes a step by hand
+        team = getattr(loader, "_team", None)  # None where a batch is not shared
+        anatomy = watch.anatomy_of(self.model)  # type: ignore[attr-defined]
+        watch.step = step = Step(
+            self, anatomy, session.splits, watch.zeroed, team, session.also_in_parts
+        )
+        try:
+            self.pred = step.forward()
+            self.yb = step.targets()
+            self("after_pred")
+            if len(self.yb):
+                self.loss_grad = self.loss_func(self.pred, *self.yb)  # type: ignore[attr-defined]
+                self.loss = self.loss_grad.clone()
+            self("after_loss")
+            watch.pace.send(getattr(self, "loss", None))
+            if self.training and len(self.yb):  # type: ignore[attr-defined]
+                self._do_grad_opt()
+        finally:
+            self.watch.step = None  # it holds the batch's graph
+
+    def _do_grad_opt(self) -> None:
+        """Go back and update as fastai does, and know that the gradients are zero afterwards."""
+        if self._plain._do_grad_opt is not Learner._do_grad_opt:  # type: ignore[attr-defined]
+            super()._do_grad_opt()  # type: ignore[misc]
+            return
+        with_events = self._with_events  # type: ignore[attr-defined]
+        with_events(self._backward, "backward", CancelBackwardException)
+        with_events(self._step, "step", CancelStepException)
+        self.watch.zeroed = together.zeroed(self.opt)  # type: ignore[attr-defined]
+
+    def _backward(self) -> None:
+        step = self.watch.step
+        alone = step.team.alone
+        with contextlib.nullcontext() if alone else step.team.summed(self.model, step.apart):  # type: ignore[attr-defined]
+            step.backward(self.loss_grad)
+
+    def _step(self) -> None:
+        careful_step(self.opt, self.watch.session.memory_in_optimizer)  # type: ignore[attr-defined]
+
+    def _split(self, b: Any) -> None:
+        super()._split(b)  # type: ignore[misc]
+        self.watch.session.before_step(self.iter)  # type: ignore[attr-defined]
+
+    def lr_find(self, *args: Any, **kwargs: Any) -> Any:
+        """Find a rate as fastai does; it is no stage, and the learner stays as it was.
+
+        What was found is kept with the run, and given again when the run goes on.
+        """
+        session = self.watch.session
+        name = session.next_find()
+        found = finds.read(session.states, name, self)
+        session.team.wait()  # rank 0 writes it only when all have looked
+        if found is None:
+            with session.busy_with(FINDING), snapshot.undone(self):
+                suggested = super().lr_find(*args, **kwargs)  # type: ignore[misc]
+            session.keep(name, finds.take(self, suggested), 1)
+            return suggested
+        return finds.give_again(self.recorder, found, *args, **kwargs)  # type: ignore[attr-defined]
+
+    def load(self, *args: Any, **kwargs: Any) -> Any:
+        """Load weights as fastai does; of several processes, not those that `lr_find` has kept.
+
+        Rank 0 alone writes them, so it alone would load them, and wait for the others in vain;
+        `snapshot.undone` puts all back.
+        """
+        session = self.watch.session
+        if session.doing == FINDING and not session.team.alone:
+            return self
+        return super().load(*args, **kwargs)  # type: ignore[misc]
+
+    def tta(self, ds_idx: int = 1, dl: Any = None, **kwargs: Any) -> Any:
+        """Predict with test-time augmentation, and remember the accuracy that it reached."""
+        session = self.watch.session
+        with session.busy_with("test-time augmentation"):
+            preds, targets = super().tta(ds_idx, dl, **kwargs)  # type: ignore[misc]
+        if ds_idx == 1 and dl is None and getattr(preds, "ndim", 0) == 2:
+            right = float((preds.argmax(dim=1) == targets).float().mean())
+            session.validated_tta[state.weights_sha256(self.model.state_dict())] = right  # type: ignore[attr-defined]
+        return preds, targets
+
+
+def _ended_by(part: Callable[..., object], *given: Any) -> Exception | None:
+    """Do a part of a fit; give that with which a callback has ended it, for a stop comes first."""
+    try:
+        part(*given)
+    except CANCELS as ended:
+        return ended
+    return None
+
+
+def protected(plain: type, additions: type | None) -> type:
+    """Make a learner's class one of ours.
+
+    Parameters
+    ----------
+    plain
+        Its own.
+    additions
+        A class whose methods it has beside; None for none.
+    """
+    bases = (Protected, plain) if additions is None else (Protected, additions, plain)
+    return type(plain.__name__, bases, {"__module__": plain.__module__, "_plain": plain})
+
+
+def _sweep(callbacks: Any) -> None:
+    """Remove the copy of the weights that `lr_find` leaves on disk when it does not end well."""
+    for callback in L(callbacks):
+        copy = getattr(callback, "tmp_d", None)
+        if copy is not None:
+            copy.cleanup()
+
+
+def _layers(learner: Any) -> str:
+    optimizer = learner.opt
+    frozen = optimizer.frozen_idx if optimizer is not None else 0
+    groups = len(optimizer.param_lists) if optimizer is not None else 1
+    return "all" if frozen == 0 else "head" if frozen == groups - 1 else "some"
