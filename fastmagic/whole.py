@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 
-def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
+def write_text(
+    path: Path, text: str, *, errors: str = "strict", lasting: bool = True, shared: bool = False
+) -> None:
     """Write a text beside its file, have it on the disk, and then put it in the file's place.
 
     Parameters
@@ -17,6 +20,10 @@ def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
         Its content; ends of lines are written as they are.
     errors
         What is done with what UTF-8 has no word for, as in `open`.
+    lasting
+        Whether it has to be there still when the machine itself goes down the moment after.
+    shared
+        Whether several processes may write it at the same time; the last one counts.
 
     Raises
     ------
@@ -31,14 +38,33 @@ def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
     ...     [file.name for file in Path(folder).iterdir()]
     ['a.txt']
     """
-    partial = path.with_name(f"{path.name}.partial")
+    own = f".{os.getpid()}" if shared else ""
+    partial = path.with_name(f"{path.name}{own}.partial")
     try:
         with partial.open("w", encoding="utf-8", errors=errors, newline="") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         partial.replace(path)
-    except OSError:
-        if partial.is_file():
+    except BaseException:
+        with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+def remember(path: Path, text: str) -> None:
+    """Write what only saves time the next time; a home that is read-only or full stops nothing.
+
+    Parameters
+    ----------
+    path, text
+        As for `write_text`; several processes may write it, and its folder is made.
+
+    Examples
+    --------
+    >>> remember(Path("/dev/null/memory.json"), "{}")
+    """
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text, lasting=False, shared=True)

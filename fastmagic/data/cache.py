@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fastmagic import faces
+from fastmagic import faces, whole
 from fastmagic.data.web.room import Disk, disk_of
 from fastmagic.progress import View
 
@@ -134,7 +134,7 @@ def put(
                 view.note(f"{archive} is not kept: {trouble or 'it has changed meanwhile'}.")
                 return False
             work.replace(kept)
-            _write_hash(cache, name, sha256)
+            whole.write_text(cache / f"{name}.sha256", f"{sha256}  {name}\n", shared=True)
         finally:
             work.unlink(missing_ok=True)
     except OSError as error:
@@ -173,15 +173,6 @@ def _sweep(cache: Path, name: str) -> None:
     for left in cache.glob(f".{glob.escape(name)}.*.copying"):
         if time.time() - left.stat().st_mtime > DAY:
             left.unlink(missing_ok=True)
-
-
-def _write_hash(cache: Path, name: str, sha256: str) -> None:
-    work = cache / f".{name}.sha256.{os.getpid()}"
-    try:
-        work.write_text(f"{sha256}  {name}\n", "utf-8")
-        work.replace(cache / f"{name}.sha256")
-    finally:
-        work.unlink(missing_ok=True)
 
 
 def _copy(source: Any, target: Any, show: Callable[[int], None]) -> tuple[str, str]:

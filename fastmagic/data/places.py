@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from fastmagic import platforms
+from fastmagic import platforms, whole
 from fastmagic.data.archives.archive import split_name
 from fastmagic.data.entry import DataSet
 from fastmagic.data.sets import S3
@@ -110,9 +110,8 @@ class Place:
         Once they are, it is done again with the archive's name and hash.
         """
         self.record.parent.mkdir(parents=True, exist_ok=True)
-        work = self.record.with_name(f"{self.record.name}.{os.getpid()}")
-        work.write_text(json.dumps({"folder": str(self.folder), **asdict(record)}), "utf-8")
-        work.replace(self.record)
+        told = json.dumps({"folder": str(self.folder), **asdict(record)})
+        whole.write_text(self.record, told, lasting=False, shared=True)
 
 
 def state_folder(env: Mapping[str, str] | None = None) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import time
@@ -10,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastmagic import child
+from fastmagic import child, whole
 from fastmagic.environment import diagnosis
 from fastmagic.environment.inventory import Interpreter, Inventory
 from fastmagic.gpu import torch_support
@@ -103,11 +102,7 @@ class Memory:
         known.pop(name, None)
         known[name] = time.strftime("%Y-%m-%d %H:%M")
         kept = dict(list(known.items())[-REMEMBERED:])
-        with contextlib.suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self._file.with_suffix(".new")
-            fresh.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-            fresh.replace(self._file)
+        whole.remember(self._file, json.dumps(kept, indent=1))
 
     def _read(self) -> dict[str, str]:
         try:

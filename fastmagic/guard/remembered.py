@@ -7,14 +7,12 @@ a month: by then the card may be free for more.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fastmagic import platforms
+from fastmagic import platforms, whole
 
 MONTH = 30 * 24 * 3600
 
@@ -37,12 +35,7 @@ def read(file: Path, now: Callable[[], float] = time.time) -> dict[str, int]:
 
 def add(file: Path, key: str, most: int, now: Callable[[], float] = time.time) -> None:
     """Remember one more; whatever goes wrong stops nothing."""
-    entries = {**_entries(file), key: (most, now())}
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(entries, indent=1), encoding="utf-8")
-        partial.replace(file)
+    whole.remember(file, json.dumps({**_entries(file), key: (most, now())}, indent=1))
 
 
 def _entries(file: Path) -> dict[str, tuple[int, float]]:

@@ -60,7 +60,7 @@ def quicker(
             known[key] = _tried(copy.deepcopy(learn.model), size, clock)
         except Exception as error:  # whatever the person's network raises; its fit will say it
             return "fp32", f"bf16 could not be tried ({first_line(error)})"
-        _remember(remembered, key, known[key])
+        whole.remember(remembered, json.dumps({**_read(remembered), key: known[key]}, indent=1))
     return known[key]
 
 
@@ -115,12 +115,3 @@ def _read(file: Path) -> dict[str, tuple[str, str]]:
         return {str(key): (str(name), str(why)) for key, (name, why) in found.items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
-
-
-def _remember(file: Path, key: str, found: tuple[str, str]) -> None:
-    """Remember one more; whatever goes wrong stops nothing."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        whole.write_text(file, json.dumps({**_read(file), key: found}, indent=1))
-    except OSError:
-        pass

@@ -110,7 +110,7 @@ def test_a_record_that_cannot_be_read_is_none(archive: Path, record: str) -> Non
 
 def test_the_record_is_whole_or_the_old_one(archive: Path) -> None:
     partial = with_pieces(archive, (0, 1000))
-    archive.with_name("a.zip.part.json.new").write_text('{"half')  # killed while it was written
+    archive.with_name("a.zip.part.json.partial").write_text('{"half')  # killed while it was written
     assert Partial(archive).version == VERSION
     partial.rename_version(Version("there"))
     assert json.loads(archive.with_name("a.zip.part.json").read_text())["source"] == "there"

@@ -8,7 +8,6 @@ picture at all.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -19,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastmagic import platforms
+from fastmagic import platforms, whole
 from fastmagic.data.survey.tree import Found
 from fastmagic.errors import Stopped
 from fastmagic.progress import View
@@ -259,16 +258,4 @@ class _Book:
             for one, look in answers
         }
         # surrogates in names that are not UTF-8 are escaped by json
-        write_whole(self._file, json.dumps({"version": VERSION, "pictures": kept}))
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a small file whole, or leave it as it was: in a read-only home, on a full disk."""
-    new = file.with_name(f"{file.name}.{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(text, "utf-8")
-        new.replace(file)
-    except OSError:  # it is only slower next time
-        with contextlib.suppress(OSError):
-            new.unlink()
+        whole.remember(self._file, json.dumps({"version": VERSION, "pictures": kept}))

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fastmagic.data.survey.readable import write_whole
+from fastmagic import whole
 
 VERSION = 3
 """Of what is kept; raised whenever the same folder would give another card."""
@@ -47,4 +47,4 @@ class Recall:
     def keep(self, fingerprint: str, answer: dict[str, Any]) -> None:
         """Keep an answer, in the place of the one before."""
         kept = {"version": VERSION, "fingerprint": fingerprint, "answer": answer}
-        write_whole(self._file, json.dumps(kept))
+        whole.remember(self._file, json.dumps(kept))

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fastmagic import whole
 from fastmagic.data.web.verify import BLOCK, Digest
 
 SYNC_EVERY = 10.0
@@ -229,9 +230,7 @@ class Partial:
     def _save(self) -> None:
         """Write the record at once and whole: a kill leaves the old one or the new one."""
         record = {**asdict(self.version), "boot": self._boot, "synced": self._synced}  # type: ignore[arg-type]
-        fresh = self._record.with_name(f"{self._record.name}.new")
-        fresh.write_text(json.dumps(record), "utf-8")
-        fresh.replace(self._record)
+        whole.write_text(self._record, json.dumps(record), lasting=False)
 
     def _load(self) -> None:
         try:

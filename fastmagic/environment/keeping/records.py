@@ -11,11 +11,9 @@ removed first. After a power cut, copies that never reached the disk are found b
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -23,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastmagic import whole
 from fastmagic.environment.keeping.installed import Layout, Status, same_version, version_of
 
 FORMAT = 1
@@ -206,14 +205,4 @@ def read_json(file: Path) -> Any:
 def write_json(file: Path, content: Any) -> None:
     """Write JSON whole or not at all, so that a kill leaves the old file or the new one."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_name(f"{file.name}.new")
-    try:
-        with fresh.open("w", encoding="utf-8") as out:
-            json.dump(content, out)
-            out.flush()
-            os.fsync(out.fileno())
-        fresh.replace(file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-        raise
+    whole.write_text(file, json.dumps(content))
