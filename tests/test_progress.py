@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import zipfile
 
@@ -8,10 +9,11 @@ import pytest
 from PIL import Image
 
 import fastmagic
-from fastmagic import progress
+from fastmagic import faces, progress
 from fastmagic.errors import FastMagicError
 from fastmagic.faces import Face, Text, table
 from fastmagic.platforms import Platform
+from fastmagic.progress import print_json
 
 NOTE = "loss 0.1234, GPU 5.1 of 15.0 GiB, host 3.2 of 13 GiB"
 
@@ -306,3 +308,12 @@ def test_an_error_that_names_a_file_cannot_drive_a_terminal(tmp_path):
         assert not re.search(r"[\x1b\x07\x9b]", shown)
     caught.value.debug = True
     assert not re.search(r"[\x1b\x07\x9b]", "".join(caught.value._render_traceback_()))
+
+
+def test_json_holds_nothing_that_drives_a_terminal():
+    out = io.StringIO()
+    data = {"a class called \x9b31mred": "caf\u00e9\x7f\n"}
+    print_json(data, out)
+    assert not faces.CONTROL.search(out.getvalue())
+    assert "caf\u00e9" in out.getvalue()
+    assert json.loads(out.getvalue()) == data

@@ -42,6 +42,12 @@ USUAL = {one.defaults.arch for one in CATALOGUE.values()} | {"resnet34", "resnet
 TRIALS = "precision.json"
 """Beside the small copies: which precision is the quicker one, of what was tried here."""
 
+DIVIDED = (
+    "--valid-pct is left out: it parts pictures that are not parted yet, and these have train and "
+    "valid folders."
+)
+"""What is said where a share is asked for in vain."""
+
 NO_DRIVE = (
     "No Google Drive is mounted: if this machine is taken away, the run is lost with it. To keep "
     'it, run this first: from google.colab import drive; drive.mount("/content/drive")'
@@ -144,6 +150,8 @@ def prepare(
     """
     layout = laid_out(settings, path)
     view.note(describe(layout))
+    if settings.valid_pct != Settings.valid_pct and layout.kind == "train/valid folders":
+        view.note(DIVIDED)
     view.note("Loading fastai …")
     used = names.used_names(cell, namespace)
     needed = names.needed_names(cell, used)

@@ -40,6 +40,13 @@ def test_shown_code_is_put_into_the_next_cell_and_runs(shell, cells):
     assert shell.user_ns["learn"].epoch == 0
 
 
+def test_a_share_of_pictures_that_are_divided_already_is_said_to_be_left_out(cells, capsys):
+    cells("%%train_lesson1 {data} --valid-pct 0.3\npass").raise_error()
+    assert "--valid-pct is left out" in capsys.readouterr().out
+    cells("%%train_lesson1 {data}\npass").raise_error()
+    assert "--valid-pct" not in capsys.readouterr().out
+
+
 def test_a_cell_with_a_body_has_nothing_to_show(cells):
     with pytest.raises(Exception, match="shows its code already"):
         cells("%%train_lesson1 {data} --show\nlearn.fit(1)").raise_error()
