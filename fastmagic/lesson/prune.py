@@ -52,14 +52,14 @@ class Pruned(Shown):
     dry_run
         Whether nothing was removed yet.
     copies
-        The folder of the runs' copies; None where they have none.
+        The folders of the runs' copies.
     """
 
     folder: Path
     removed: tuple[Old, ...]
     left: int
     dry_run: bool
-    copies: Path | None = None
+    copies: tuple[Path, ...] = ()
 
     def face(self) -> Face:
         """Build the report that a person sees."""
@@ -75,7 +75,8 @@ class Pruned(Shown):
         copied = sum(one.copy is not None for one in self.removed)
         if copied:
             said = "1 copy" if copied == 1 else f"{copied} copies"
-            parts.append(Text(f"{said} {done} with them, in {self.copies}."))
+            where = ", ".join(map(str, self.copies))
+            parts.append(Text(f"{said} {done} with them, in {where}."))
         return Face("Older runs", tuple(parts))
 
 
@@ -99,8 +100,8 @@ def prune(
     runs_folder
         The folder of all runs; that of this platform by default.
     copies
-        The folder of the runs' copies, as in `train_lesson1`; on Colab a mounted Drive's by
-        default. A run whose copy stayed would be gone on with from there.
+        The folder of the runs' copies, where it is another one now than when they were made. A
+        run whose copy stayed would be gone on with from there.
     unfinished
         Whether those go too that were stopped, and could still be gone on with.
     dry_run
@@ -126,19 +127,29 @@ def prune(
     if runs_folder is not None and not root.is_dir():
         raise BadInput(f"There is no folder {root}.", "Give the folder of the runs.")
     runs = sorted(root.glob("*/run.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-    old = [_look(file, copied_to) for file in reversed(runs[keep:])]
+    old = [_look(file, copied_to, asked=bool(copies)) for file in reversed(runs[keep:])]
     going = tuple(one for one in old if one.status == "finished" or unfinished)
     removed = tuple(one for one in going if _gone(one, dry_run=dry_run))
-    return Pruned(root, removed, len(runs) - len(removed), dry_run, copied_to)
+    copied = dict.fromkeys(one.copy.parent for one in removed if one.copy is not None)
+    return Pruned(root, removed, len(runs) - len(removed), dry_run, tuple(copied))
 
 
-def _look(file: Path, copies: Path | None) -> Old:
+def _look(file: Path, copies: Path | None, *, asked: bool) -> Old:
+    """Look at a run, and for its copy in this folder; where none was asked for, in its own too."""
     told = _told(file)
-    copy = None if copies is None else copies / Path(str(told.get("copy", file.parent.name))).name
-    if copy is not None and told.get("identity") != _told(copy / "run.json").get("identity", ""):
-        copy = None  # none, or of another run that has the same name
+    name = Path(str(told.get("copy", file.parent.name))).name
+    places = [copies] if asked else [copies, told.get("copies")]
+    found = [Path(str(place)) / name for place in places if place]
+    copy = next((one for one in found if _is_copy(one, told)), None)
     sizes = [one.lstat().st_size for one in file.parent.rglob("*") if not one.is_dir()]
     return Old(file.parent, str(told.get("status", "unknown")), sum(sizes), copy)
+
+
+def _is_copy(folder: Path, told: dict[str, Any]) -> bool:
+    """Say whether a folder is a run's copy, not that of another one which has the same name."""
+    return bool(told.get("identity")) and told["identity"] == _told(folder / "run.json").get(
+        "identity"
+    )
 
 
 def _told(file: Path) -> dict[str, Any]:

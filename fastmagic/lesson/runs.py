@@ -123,7 +123,7 @@ class Run:
         """
         told = {**self.about, "identity": self.identity, "status": status}
         if self.copy is not None:
-            told["copy"] = self.copy.name
+            told["copies"], told["copy"] = str(self.copy.parent), self.copy.name
         folder.mkdir(parents=True, exist_ok=True)
         try:
             write_json(folder / "run.json", told)

@@ -78,6 +78,18 @@ def test_a_copy_goes_with_its_run_which_does_not_come_back(tmp_path):
     again.release()
 
 
+def test_a_run_knows_where_its_copy_is(tmp_path):
+    """`%config FastMagics.copies` was set when it was made, and `prune` is not told."""
+    for name, drive in (("one", "drive"), ("two", "disk")):
+        run = runs.claim(tmp_path / "runs", name, name=name, stem="x", copies=tmp_path / drive)
+        run.mark("finished")
+        run.release()
+    told = fastmagic.prune(0, tmp_path / "runs")
+    assert sorted(told.copies) == [tmp_path / "disk", tmp_path / "drive"]
+    assert "2 copies removed with them" in " ".join(str(told).split())
+    assert names(tmp_path / "drive") == names(tmp_path / "disk") == []
+
+
 def test_the_copy_of_another_run_of_that_name_stays(tmp_path):
     for place, cell in (("here", "one"), ("there", "two")):
         copies = tmp_path / "drive" if place == "there" else None
