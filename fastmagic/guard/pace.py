@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fastmagic.speed.brought import OnItsWay, cuda_event
+from fastmagic.speed.brought import OnItsWay, marked
 
 
 class Pace:
@@ -71,19 +71,22 @@ class OfGPU(Pace):
 
     Parameters
     ----------
+    device
+        The GPU.
     clock
         Seconds that only grow.
-    event
-        Makes what tells when the GPU has come so far.
+    mark
+        Gives what tells when a device will have done all that it was told until now.
     """
 
     def __init__(
         self,
+        device: Any,
         clock: Callable[[], float] = time.perf_counter,
-        event: Callable[[], Any] = cuda_event,
+        mark: Callable[[Any], Any] = marked,
     ) -> None:
         super().__init__(clock)
-        self._event = event
+        self._device, self._mark = device, mark
         self._done: Any = None  # when the GPU has come to the end of the last step
         self._gap: tuple[Any, Any, float] | None = None  # from there to the next one
         self._coming: OnItsWay | None = None
@@ -92,16 +95,13 @@ class OfGPU(Pace):
         """The network is done with a batch, as far as the processor is concerned."""
         super().ends()
         self._settle()
-        self._done = self._event()
-        self._done.record()
+        self._done = self._mark(self._device)
 
     def _waited(self, seconds: float) -> None:
         if self._done is None:
             super()._waited(seconds)
             return
-        begun = self._event()
-        begun.record()
-        self._gap = self._done, begun, seconds
+        self._gap = self._done, self._mark(self._device), seconds
 
     def _settle(self) -> None:
         """Part the last gap, now that the GPU is past it: it had something to do until `done`."""
@@ -115,7 +115,7 @@ class OfGPU(Pace):
     def send(self, loss: Any) -> None:
         """Have a step's loss brought here while the GPU goes on."""
         plain = getattr(loss, "ndim", 1) == 0 and loss.is_cuda
-        self._coming = OnItsWay(loss, self._event) if plain else None
+        self._coming = OnItsWay(loss, self._mark) if plain else None
 
     def told(self, loss: Any) -> Any:
         """Give a step's loss, unless a callback has made it another one."""
@@ -125,4 +125,4 @@ class OfGPU(Pace):
 
 def pace_of(device: Any) -> Pace:
     """Give what tells waiting from working where a network trains."""
-    return OfGPU() if device.type == "cuda" else Pace()
+    return OfGPU(device) if device.type == "cuda" else Pace()

@@ -48,8 +48,9 @@ class OnItsWay:
     ----------
     tensor
         On a GPU.
-    event
-        Makes what tells when the GPU has come so far; torch's by default.
+    mark
+        Gives what tells when a device will have done all that it was told until now; torch's event
+        by default.
 
     Attributes
     ----------
@@ -57,11 +58,10 @@ class OnItsWay:
         The same, on the GPU.
     """
 
-    def __init__(self, tensor: Any, event: Callable[[], Any] | None = None) -> None:
+    def __init__(self, tensor: Any, mark: Callable[[Any], Any] | None = None) -> None:
         self.tensor = tensor
         self._here = tensor.detach().to("cpu", non_blocking=True)
-        self._sent = (event or cuda_event)()
-        self._sent.record()
+        self._sent = (mark or marked)(tensor.device)
 
     def here(self) -> Any:
         """Wait until it has come, and give it."""
@@ -69,8 +69,18 @@ class OnItsWay:
         return self._here
 
 
-def cuda_event() -> Any:
-    """Make what tells when a GPU has come so far; who waits for it leaves the core to others."""
+def marked(device: Any) -> Any:
+    """Give what tells when a GPU will have done all that it was told until now.
+
+    Who waits for it leaves the core to others.
+
+    Parameters
+    ----------
+    device
+        The GPU, which need not be the current one.
+    """
     import torch
 
-    return torch.cuda.Event(enable_timing=True, blocking=True)
+    event = torch.cuda.Event(enable_timing=True, blocking=True)
+    event.record(torch.cuda.current_stream(device))
+    return event

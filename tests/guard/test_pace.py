@@ -29,7 +29,8 @@ class Card:
     def told(self, seconds):
         self.free = max(self.free, self.now) + seconds
 
-    def event(self):
+    def mark(self, device):
+        assert device == "cuda:1"
         return Event(self)
 
 
@@ -37,10 +38,7 @@ class Event:
     """When the card has come so far; the form is that of `torch.cuda.Event`."""
 
     def __init__(self, card):
-        self.card = card
-
-    def record(self):
-        self.at = max(self.card.free, self.card.now)
+        self.card, self.at = card, max(card.free, card.now)
 
     def query(self):
         return self.card.now >= self.at
@@ -56,7 +54,7 @@ class Event:
 class Loss:
     """A number on the card."""
 
-    is_cuda, ndim = True, 0
+    is_cuda, ndim, device = True, 0, "cuda:1"
 
     def detach(self):
         return self
@@ -83,7 +81,7 @@ def steps(card, pace, *, loading, computing):
 
 def test_a_card_that_still_computes_does_not_wait():
     card = Card()
-    pace = OfGPU(lambda: card.now, card.event)
+    pace = OfGPU("cuda:1", lambda: card.now, card.mark)
     steps(card, pace, loading=4, computing=12)
     assert pace.waiting == 4  # for the first batch
     assert pace.waiting + pace.working == card.now
@@ -92,7 +90,7 @@ def test_a_card_that_still_computes_does_not_wait():
 
 def test_a_card_waits_from_when_it_is_done():
     card = Card()
-    pace = OfGPU(lambda: card.now, card.event)
+    pace = OfGPU("cuda:1", lambda: card.now, card.mark)
     steps(card, pace, loading=10, computing=6)
     # Of a step's 6 seconds 2 are over when its loss is read, so 4 of the next 10 are its own.
     assert pace.waiting == 10 + 4 * (10 - 4)
@@ -101,7 +99,7 @@ def test_a_card_waits_from_when_it_is_done():
 
 def test_a_loss_that_a_callback_has_changed_or_that_is_no_number_stays():
     card = Card()
-    pace = OfGPU(lambda: card.now, card.event)
+    pace = OfGPU("cuda:1", lambda: card.now, card.mark)
     first, other, several = Loss(), Loss(), Loss()
     several.ndim = 1
     pace.send(first)
