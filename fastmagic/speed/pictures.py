@@ -31,7 +31,7 @@ from filelock import FileLock
 VERSION = 1
 """Of what `small_copy` makes; another one makes all copies again."""
 
-HELD = 2**26
+HELD = 2**24
 """Bytes of the copies that a process holds in its memory, when it has read them."""
 
 TOGETHER = 256
