@@ -25,8 +25,8 @@ BATCH = 16
 WORTH = 1.2
 """How much quicker bf16 has to be, for its rounding to be worth it."""
 
-LEAST = 0.1
-"""Seconds that a step in fp32 takes at least: for less, none of this matters."""
+LEAST = 3.0
+"""Seconds that an epoch in fp32 takes at least: for less, none of this matters."""
 
 
 def quicker(
@@ -53,18 +53,19 @@ def quicker(
     name, why
         `fp32` or `bf16`, and the reason; `fp32` too where the network takes no pictures.
     """
-    key = _key(learn.model, size)
+    pictures = getattr(learn.dls.train, "n", 0)
+    key = f"{_key(learn.model, size)} {pictures} pictures"
     known = _read(remembered)
     if key not in known:
         try:
-            known[key] = _tried(copy.deepcopy(learn.model), size, clock)
+            known[key] = _tried(copy.deepcopy(learn.model), size, pictures, clock)
         except Exception as error:  # whatever the person's network raises; its fit will say it
             return "fp32", f"bf16 could not be tried ({first_line(error)})"
         whole.remember(remembered, json.dumps({**_read(remembered), key: known[key]}, indent=1))
     return known[key]
 
 
-def _tried(model: Any, size: int, clock: Callable[[], float]) -> tuple[str, str]:
+def _tried(model: Any, size: int, count: int, clock: Callable[[], float]) -> tuple[str, str]:
     import torch
 
     for parameter in model.parameters():
@@ -72,8 +73,8 @@ def _tried(model: Any, size: int, clock: Callable[[], float]) -> tuple[str, str]
     pictures = torch.rand(BATCH, 3, size, size).contiguous(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
         plain = _seconds(model, pictures, clock, half=False)
-        if plain < LEAST:
-            return "fp32", "steps are so short that half precision gains nothing"
+        if plain * count / BATCH < LEAST:
+            return "fp32", "epochs are so short that half precision gains nothing"
         half = _seconds(model, pictures, clock, half=True)
     times = plain / half
     if times >= WORTH:

@@ -162,6 +162,17 @@ def picture_learner(learn):
     return learn
 
 
+def test_short_steps_matter_where_there_are_many(tmp_path):
+    from tests.guard.test_attach import make_learner
+
+    learn, file = picture_learner(make_learner()), tmp_path / "precision.json"
+    steps = [0.04, 0.04, 0.04, 0.02, 0.02, 0.02]
+    assert trial.quicker(learn, 16, file, Clock(*steps[:3]))[0] == "fp32"
+    learn.dls.train.n = 1600
+    assert trial.quicker(learn, 16, file, Clock(*steps))[0] == "bf16"
+    assert len(json.loads(file.read_text())) == 2
+
+
 def test_a_memory_that_is_damaged_is_tried_again(tmp_path):
     from tests.guard.test_attach import make_learner
 
@@ -185,7 +196,7 @@ def test_what_was_chosen_stays_with_the_run_whatever_is_remembered_later(small_f
         return result, names["learn"]
 
     first, learn = run(tmp_path / "first", 1)
-    assert first.choices["precision"].startswith("fp32: steps are so short")
+    assert first.choices["precision"].startswith("fp32: epochs are so short")
     file = platforms.cache_folder() / "precision.json"
     [key] = json.loads(file.read_text())
     file.write_text(json.dumps({key: ["bf16", "twice as quick"]}))
