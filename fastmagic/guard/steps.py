@@ -308,7 +308,10 @@ class _Grads:
 
     def put_back(self) -> None:
         for parameter, grad in self._grads:
-            parameter.grad = grad
+            if grad is None:
+                parameter.grad = None
+            else:
+                parameter.grad.copy_(grad)  # what is kept may be needed again
 
 
 @contextlib.contextmanager

@@ -135,6 +135,28 @@ def test_a_way_back_that_fails_half_done_and_then_fits_counts_nothing_twice(tmp_
     assert "8 pictures at a time" in session.incidents[0].done
 
 
+def test_gradients_of_batches_before_survive_several_tries_of_a_way_back(tmp_path, room):
+    from fastai.callback.core import Callback
+    from fastai.callback.training import GradientAccumulation
+
+    class Tight(Callback):
+        def before_batch(self):
+            if self.training and self.iter:  # by then there are gradients of the first batch
+                room.most, room.only = self.fits, "backward"
+
+        def after_fit(self):
+            room.most = 10_000
+
+    def make(fits):
+        Tight.fits = fits
+        return [GradientAccumulation(n_acc=48), Tight()]
+
+    whole, _, _ = train(tmp_path / "whole", room, cbs=make(10_000))
+    parted, session, _ = train(tmp_path / "parted", room, cbs=make(3))
+    assert apart(whole, parted) < 1e-5
+    assert [one.done.split(" ")[1] for one in session.incidents] == ["8", "4", "2"]
+
+
 @pytest.mark.parametrize("kind", list(errors()))
 @pytest.mark.parametrize("where", ["forward", "backward"])
 def test_every_kind_of_error_is_answered_with_parts(tmp_path, room, kind, where):
