@@ -135,7 +135,7 @@ class Protected:
         """
         watch, session = self.watch, self.watch.session
         self.n_iter = len(self.dl)
-        with watch.passing() as pace, session.passing():
+        with watch.passing() as pace:
             pace.asks()
             step = watch.steps = watch.first_step()
             session.enter_at(step)

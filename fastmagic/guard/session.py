@@ -156,16 +156,8 @@ class Session:
         self._passes += 1
         return self.enter(what, len(self.stages), self._passes)
 
-    @contextlib.contextmanager
-    def passing(self) -> Iterator[None]:
-        """End a pass with the block: then loaders draw as the person's code has them draw."""
-        try:
-            yield
-        finally:
-            self.left_pass()
-
     def left_pass(self) -> None:
-        """End a pass that had no batches."""
+        """End a pass: until the next one, loaders draw as the person's code has them draw."""
         self._batch = None
 
     def left_fit(self, stage: Stage) -> None:

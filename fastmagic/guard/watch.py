@@ -57,6 +57,7 @@ class Watch(FastaiCallback):
         try:
             yield pace
         finally:
+            self.session.left_pass()
             self.anatomy, self.zeroed, self.pace = before
             if self.stage is not None:
                 self.session.waiting_seconds += pace.waiting

@@ -85,17 +85,22 @@ def by_host(step: Any) -> Callable[[], None] | None:
     return undo
 
 
-class Drawing:
-    """Stands for a transform's `before_call`, in which fastai draws.
+class Standing:
+    """Stands for a method of a transform, which is `step`; pickled, it is that method again."""
 
-    Parameters
-    ----------
-    step
-        The transform.
-    """
+    method = ""
 
     def __init__(self, step: Any) -> None:
         self._step = step
+
+    def __reduce__(self) -> Any:
+        return getattr, (self._step, self.method)  # exported in the body: fastai's own
+
+
+class Drawing(Standing):
+    """Stands for a transform's `before_call`, in which fastai draws."""
+
+    method = "before_call"
 
     def __call__(self, b: Any, split_idx: Any = None) -> None:
         """Draw for a batch of pictures, `[batch, channels, height, width]`."""
@@ -121,24 +126,15 @@ class Drawing:
         for one in step.fs:
             one.change = brought(one.change, b.device)
 
-    def __reduce__(self) -> Any:
-        return getattr, (self._step, "before_call")  # exported in the body: fastai's own
 
-
-class Sampling:
+class Sampling(Standing):
     """Stands for a transform's `_encode`, which looks pictures up at other places.
 
     fastai asks the GPU how far the places are apart, and waits for the answer, which counts only
     for pictures that become less than half as large (2.8, `_grid_sample`).
-
-    Parameters
-    ----------
-    step
-        The transform.
     """
 
-    def __init__(self, step: Any) -> None:
-        self._step = step
+    method = "_encode"
 
     def __call__(self, x: Any, mode: str, reverse: bool = False) -> Any:
         """Look pictures up, `[batch, channels, height, width]`."""
@@ -160,9 +156,6 @@ class Sampling:
         found = found.as_subclass(TensorImage)
         found.set_meta(x, as_copy=True)
         return found
-
-    def __reduce__(self) -> Any:
-        return getattr, (self._step, "_encode")  # exported in the body: fastai's own
 
 
 class Warped(augment._WarpCoord):
