@@ -353,8 +353,8 @@ class FastMagics(Magics):
         self, data: Any, cell: str | None, after: Any, flags: Any, others: Any, instead: Any
     ) -> Any:
         """Show or export a lesson instead of running it."""
-        from fastmagic.lesson.order import Order
-        from fastmagic.lesson.train import DATA, export_job, export_lesson, show_lesson
+        from fastmagic.lesson.instead import export_job, export_lesson, show_lesson
+        from fastmagic.lesson.order import DATA, Order
 
         _refuse_together(instead, after)
         order = Order(data or DATA, cell, flags, first_line=2, transform=self.shell.transform_cell)

@@ -20,6 +20,9 @@ from fastmagic.lesson import recipes
 from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.settings import Settings, settle
 
+DATA = "dogscats"
+"""The data set of a lesson that names none."""
+
 MADE_BY_THE_FIRST_CELL = (
     *("label_pattern", "arch", "weights", "normalize", "size", "bs", "valid_pct", "workers"),
     *("precision", "freeze_bn"),
@@ -133,3 +136,23 @@ def recipe_body(settings: Settings) -> str:
     if settings.progressive:
         marked["progressive"] = True
     return recipes.body(settings.recipe, marked)
+
+
+def seconds_of(minutes: float | None) -> float | None:
+    """Give the seconds of `--time-limit`; None for no limit.
+
+    Raises
+    ------
+    BadInput
+        For what is no time.
+
+    Examples
+    --------
+    >>> seconds_of(0.5)
+    30.0
+    """
+    if minutes is None:
+        return None
+    if not minutes > 0:
+        raise BadInput(f"--time-limit {minutes:g} is out of range.", "Give minutes, such as 600.")
+    return 60 * minutes

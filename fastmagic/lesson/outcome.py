@@ -16,8 +16,9 @@ from fastmagic.gpu import chart
 from fastmagic.gpu.monitor import Monitor, MonitorSummary
 from fastmagic.lesson import order, quicker, runs
 from fastmagic.lesson.loading import Loading, measured
+from fastmagic.lesson.ready import is_ours
 from fastmagic.lesson.report import Curves, Judged, TrainResult
-from fastmagic.lesson.start import Lesson, is_ours
+from fastmagic.lesson.start import Lesson
 
 LITTLE = 1_000_000
 """Bytes: a disk that has no more is full."""

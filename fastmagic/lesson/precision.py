@@ -46,6 +46,22 @@ class Precision:
     name: str
     why: str
 
+    @property
+    def said(self) -> str:
+        """How it stands among a lesson's choices."""
+        return f"{self.name}: {self.why}."
+
+
+def name_in(said: str) -> str:
+    """Give the name out of what a lesson's choices say of a precision.
+
+    Examples
+    --------
+    >>> name_in(Precision("fp32", "what every device computes in").said), name_in("")
+    ('fp32', '')
+    """
+    return said.partition(":")[0]
+
 
 def choose(
     asked: str | None,

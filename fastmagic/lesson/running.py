@@ -6,16 +6,19 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastmagic.errors import Stopped
 from fastmagic.gpu.monitor import Monitor
 from fastmagic.guard.copies import bring_results
 from fastmagic.lesson import cell as cells
-from fastmagic.lesson import figures, outcome, quicker, report, runs, start
+from fastmagic.lesson import figures, outcome, quicker, ready, report, runs
 from fastmagic.lesson.start import Lesson
 from fastmagic.progress import View
 from fastmagic.ranks.team import Team
+
+if TYPE_CHECKING:
+    from fastmagic.guard.session import Session
 
 BY_HAND = "stopped by hand"
 NOT_KEPT = (
@@ -55,19 +58,11 @@ def run_body(
     TrainResult or None
         None on the other ranks.
     """
-    from fastmagic.guard import attach, positions, remembered
-    from fastmagic.guard.session import Session
+    from fastmagic.guard import attach, positions
     from fastmagic.lesson.watched import additions
 
     team = team or Team()
-    copy = None if run.copy is None or team.rank else run.copy / "states"
-    file = remembered.default_file()
-    session = Session(lesson.settings.seed, lesson.view, run.states, *times, file, copy, team)
-    session.keep_norms = lesson.settings.freeze_bn
-    session.precomputes = not lesson.settings.no_precompute
-    session.channels_last = speed.channels_last
-    session.pictures_for = copied_once(team, speed.pictures_for)
-    session.batches_for, session.release = speed.batches_for, speed.release
+    session = _session(lesson, run, times, speed, team)
     monitor = Monitor(run.folder / "monitor.csv", tell=_tell_of_a_lost_gpu(session))
     session.memory = monitor.now
     device = "cpu"
@@ -83,7 +78,7 @@ def run_body(
             if run.before.get("status") == "running":
                 session.was_killed(session.life.lost())
             positions.set_position(lesson.settings.seed, "start")
-            device = start.fill_namespace(lesson, run, session, watching)
+            device = ready.fill_namespace(lesson, run, session, watching)
             speed.say(lesson, device)
             if not team.alone:
                 lesson.choices["processes"] = f"{team.size}, each with its share of every batch."
@@ -118,6 +113,28 @@ def run_body(
     return result
 
 
+def _session(
+    lesson: Lesson,
+    run: runs.Run,
+    times: tuple[float | None, float],
+    speed: quicker.Speed,
+    team: Team,
+) -> Session:
+    """Give what watches over the run, and knows what was chosen for it."""
+    from fastmagic.guard import remembered
+    from fastmagic.guard.session import Session
+
+    settings = lesson.settings
+    copy = None if run.copy is None or team.rank else run.copy / "states"
+    file = remembered.default_file()
+    session = Session(settings.seed, lesson.view, run.states, *times, file, copy, team)
+    session.keep_norms, session.precomputes = settings.freeze_bn, not settings.no_precompute
+    session.channels_last = speed.channels_last
+    session.pictures_for = copied_once(team, speed.pictures_for)
+    session.batches_for, session.release = speed.batches_for, speed.release
+    return session
+
+
 def copied_once(team: Team, pictures_for: Callable[..., Any]) -> Callable[..., Any]:
     """Let rank 0 make the small copies of a data set, and the others find them."""
     known: list[Any] = []
@@ -132,7 +149,7 @@ def copied_once(team: Team, pictures_for: Callable[..., Any]) -> Callable[..., A
     return give
 
 
-def _kept(result: report.TrainResult, run: runs.Run, session: Any) -> report.TrainResult:
+def _kept(result: report.TrainResult, run: runs.Run, session: Session) -> report.TrainResult:
     """Write the result and how the run ended; what a full disk refuses is among the incidents."""
     trouble = report.write(result)
     unmarked = run.mark(result.status)
@@ -183,7 +200,7 @@ def _said(why: str) -> str:
     return why.capitalize() if why == BY_HAND else f"Stopped: {why}"
 
 
-def _validate_if_needed(lesson: Lesson, session: Any) -> None:
+def _validate_if_needed(lesson: Lesson, session: Session) -> None:
     """Make sure that the accuracy reported is that of the final weights."""
     learn = outcome.learner_of(lesson, session)
     if learn is None or not session.stages:
@@ -195,7 +212,7 @@ def _validate_if_needed(lesson: Lesson, session: Any) -> None:
         learn.validate()
 
 
-def _tell_of_a_lost_gpu(session: Any) -> Callable[[str], None]:
+def _tell_of_a_lost_gpu(session: Session) -> Callable[[str], None]:
     def tell(words: str) -> None:
         session.incident(words, "the monitor went on without it; %gpu_check says what to do")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fastmagic.lesson import runs, start
+from fastmagic.lesson import ready, runs
 from fastmagic.lesson.carried import PROVIDED
 from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.start import Lesson
@@ -66,5 +66,5 @@ def run(
     what = "GPUs, a process on each" if kind == "cuda" else "processes on the CPU"
     lesson.view.note(f"Training on {size} {what}; each takes its share of every batch.")
     result, kept = launch.run(job, size, lesson.view)
-    learn = start.trained_elsewhere(lesson, claimed, result, kept)
+    learn = ready.trained_elsewhere(lesson, claimed, result, kept)
     return replace(result, learn=learn, dls=getattr(learn, "dls", None))

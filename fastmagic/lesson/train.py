@@ -1,7 +1,7 @@
 """The verb `train_lesson1`: from a data set's name to a trained model and a report.
 
 order -> data -> layout -> loaders and learner -> the body, watched -> result, in this order and no
-other. Beside it stand the two that do not train: `show_lesson` and `export_lesson`.
+other. What does not train stands in `instead`.
 """
 
 from __future__ import annotations
@@ -10,23 +10,17 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from fastmagic import platforms, progress
-from fastmagic.data.get import get_data
 from fastmagic.errors import BadInput, Stopped
-from fastmagic.lesson import quicker, running, sameness, start, together
-from fastmagic.lesson.order import Order
+from fastmagic.lesson import claiming, quicker, running, sameness, start, together
+from fastmagic.lesson.order import DATA, Order, seconds_of
 from fastmagic.lesson.report import TrainResult
-from fastmagic.lesson.settings import Settings
-from fastmagic.progress import NestedView, Show
+from fastmagic.progress import Show
 from fastmagic.ranks import launch
-
-DATA = "dogscats"
-"""The data set of a lesson that names none."""
 
 DATA_AS_BEGUN = "The data set is {}, with which {} was begun. --data takes another."
 """What is said where none was named, and the same cell was not finished."""
@@ -165,22 +159,13 @@ def train_lesson1(
         "no_channels_last": no_channels_last,
         "no_allocator": no_allocator,
     }
-    if (gpus is not None or processes is not None) and after is not None:
-        raise BadInput(
-            "--continue does not go with several processes: the learner is in this one.",
-            "Put both lessons into one cell.",
-        )
-    if after is not None and after.learn is None:
-        raise BadInput("The lesson to go on from left no learner.", "Leave --continue out.")
+    _check_after(after, alone=gpus is None and processes is None)
     order = Order(data or DATA, code, flags, after, first_line, transform)
-    begun = None
-    if not data:
-        folders = platforms.run_folders(platforms.where(), runs_folder, copies)
-        begun = sameness.begun_with(order, *folders)
+    begun = None if data else _begun(order, runs_folder, copies)
     if begun is not None:
         order = begun[0]
     settings, cell = order.read()
-    seconds = _seconds(time_limit)
+    seconds = seconds_of(time_limit)
     _check_limit(cache_limit)
     with _alone(), progress.open_view(show, "Lesson 1") as view:
         start.require_fastai()
@@ -190,24 +175,11 @@ def train_lesson1(
                 view.note(DATA_AS_BEGUN.format(order.data, begun[1]))
             if after is None:
                 start.check_architecture(settings, namespace)
-            path = get_data(
-                order.source,
-                label_pattern=settings.label_pattern,
-                cache=cache,
-                dest=dest,
-                show=NestedView(view),
-            )
-            lesson = start.prepare(
-                settings,
-                path,
-                cell,
-                {} if namespace is None else namespace,
-                view,
-                after,
-                cache_limit,
-            )
+            path = start.pictures_of(order, settings, cache, dest, view)
+            names = {} if namespace is None else namespace
+            lesson = start.prepare(settings, path, cell, names, view, after, cache_limit)
             values = {} if team is None else together.values_of(lesson)
-        run = start.claim(lesson, name, runs_folder, fresh=fresh, copies=copies)
+        run = claiming.claim(lesson, name, runs_folder, fresh=fresh, copies=copies)
         try:
             times = (seconds, save_every)
             if team is not None:
@@ -221,133 +193,25 @@ def train_lesson1(
         return result
 
 
-def show_lesson(order: Order, others: Mapping[str, object] | None = None) -> str:
-    """Give the cell that runs this lesson, with its recipe's code in it, ready to edit.
-
-    Parameters
-    ----------
-    order
-        The lesson.
-    others
-        Further flags for the cell's first line, such as the run's name.
-
-    Raises
-    ------
-    BadInput
-        Where the cell has a body already, or a flag cannot be used.
-    """
-    from fastmagic.lesson.show import cell_text
-
-    if order.own_body:
-        raise BadInput("This cell shows its code already.", "Leave --show out to run it.")
-    settings, cell = order.read()
-    return cell_text(settings, order.defaults, cell.source, others=others)
-
-
-def export_lesson(
-    order: Order,
-    file: str | Path,
-    *,
-    namespace: dict[str, Any] | None = None,
-    cache: str | Path | None = None,
-    dest: str | Path | None = None,
-    show: Show = False,
-) -> Path:
-    """Write the lesson as a plain fastai script or notebook that needs no fastmagic; train nothing.
-
-    Parameters
-    ----------
-    order
-        The lesson.
-    file
-        Where to: a path that ends in `.py` or `.ipynb`.
-    namespace
-        Where the names are found that the body uses; they are written along.
-    cache, dest, show
-        As in `get_data`.
-
-    Raises
-    ------
-    BadInput
-        For what cannot be written down, by its name.
-    """
-    from fastmagic.lesson import export, learner
-
-    settings, cell = order.read()
-    _check_exportable(settings)
-    target = export.check_target(file)
-    with progress.open_view(show, "Lesson 1, exported") as view:
-        start.require_fastai()
-        path = get_data(
-            order.source,
-            label_pattern=settings.label_pattern,
-            cache=cache,
-            dest=dest,
-            show=NestedView(view),
+def _check_after(after: TrainResult | None, *, alone: bool) -> None:
+    """Refuse to go on with a learner that cannot be had."""
+    if after is None:
+        return
+    if not alone:
+        raise BadInput(
+            "--continue does not go with several processes: the learner is in this one.",
+            "Put both lessons into one cell.",
         )
-        layout = start.laid_out(settings, path)
-        chosen = learner.choose_precision(settings, learner.choose_device()[0])
-        settings = replace(settings, precision=chosen.name)
-        export.write(target, settings, layout, cell, {} if namespace is None else namespace)
-        how = f"python {target.name}" if target.suffix == ".py" else "open it in Jupyter"
-        view.note(f"Written: {target}. It needs fastai, not fastmagic: {how}.")
-    return target
+    if after.learn is None:
+        raise BadInput("The lesson to go on from left no learner.", "Leave --continue out.")
 
 
-def export_job(
-    order: Order,
-    file: str | Path,
-    *,
-    namespace: dict[str, Any] | None = None,
-    runs: str | None = None,
-    time_limit: float | None = None,
-    cache_limit: float | None = None,
-    show: Show = False,
-) -> Path:
-    """Write the lesson as a script for torchrun or accelerate, on one machine or many.
-
-    Parameters
-    ----------
-    order
-        The lesson.
-    file
-        Where to: a path that ends in `.py`.
-    namespace
-        Where the names are found that the body uses; they are written along.
-    runs, time_limit, cache_limit
-        As the job is to have them: the runs' folder, minutes, and GB of small copies.
-    show
-        Whether to say where it was written.
-
-    Raises
-    ------
-    BadInput
-        For what cannot be written down, by its name.
-    """
-    from fastmagic.ranks import exported
-
-    settings, cell = order.read()
-    _seconds(time_limit)
-    own = {"runs_folder": runs, "time_limit": time_limit, "cache_limit": cache_limit}
-    lesson = (settings, order.defaults, cell, namespace or {})
-    with progress.open_view(show, "Lesson 1, as a job") as view:
-        target = exported.write(file, order.source, *lesson, own)
-        view.note(f"Written: {target}. torchrun --standalone --nproc-per-node 2 {target.name}")
-    return target
-
-
-def _check_exportable(settings: Settings) -> None:
-    """Refuse what acts while a cell runs, and is not in its body."""
-    instead = {
-        "freeze_bn": "Write learn.keep_batch_norm() into the body, after learn.unfreeze() too.",
-        "no_precompute": "Take `with learn.precomputed():` out of the body (--show gives it).",
-    }
-    for name, what_to_do in instead.items():
-        if getattr(settings, name):
-            flag = name.replace("_", "-")
-            raise BadInput(
-                f"--{flag} does not go with --export: it acts while a cell runs.", what_to_do
-            )
+def _begun(
+    order: Order, runs_folder: str | Path | None, copies: str | Path | None
+) -> tuple[Order, str] | None:
+    """Give the order of the same cell that was not finished, and the name of its run."""
+    folders = platforms.run_folders(platforms.where(), runs_folder, copies)
+    return sameness.begun_with(order, *folders)
 
 
 def _check_limit(cache_limit: float) -> None:
@@ -356,14 +220,6 @@ def _check_limit(cache_limit: float) -> None:
             f"--cache-limit {cache_limit} is out of range.",
             "Give GB that small copies of the pictures may take, such as 10; 0 makes none.",
         )
-
-
-def _seconds(minutes: float | None) -> float | None:
-    if minutes is None:
-        return None
-    if not minutes > 0:
-        raise BadInput(f"--time-limit {minutes:g} is out of range.", "Give minutes, such as 600.")
-    return 60 * minutes
 
 
 _running = threading.Lock()

@@ -135,9 +135,9 @@ def _data(team: Team, source: str, label_pattern: str, view: View) -> Path:
 
 def _claimed(team: Team, lesson: Any, runs_folder: str | Path | None) -> Any:
     """Let rank 0 claim the run's folder, and make sure that all see it."""
-    from fastmagic.lesson import runs, start
+    from fastmagic.lesson import claiming, runs
 
-    own = start.claim(lesson, None, runs_folder, fresh=False) if team.rank == 0 else None
+    own = claiming.claim(lesson, None, runs_folder, fresh=False) if team.rank == 0 else None
 
     def told() -> tuple[Any, ...]:
         assert own is not None

@@ -9,8 +9,7 @@ import pytest
 import fastmagic
 from fastmagic.errors import BadInput, Stopped
 from fastmagic.lesson import sameness
-from fastmagic.lesson.order import Order
-from fastmagic.lesson.train import DATA
+from fastmagic.lesson.order import DATA, Order
 from tests.lesson.stopping import SMALL, STOP
 from tests.views import Notes
 

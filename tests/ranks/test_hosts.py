@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fastmagic.lesson.instead import export_job
 from fastmagic.lesson.order import Order
-from fastmagic.lesson.train import export_job
 
 pytestmark = pytest.mark.train
 

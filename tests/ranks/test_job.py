@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from fastmagic.errors import BadInput, LessonError
+from fastmagic.lesson.instead import export_job
 from fastmagic.lesson.order import Order
-from fastmagic.lesson.train import export_job
 from fastmagic.ranks import member
 
 pytestmark = pytest.mark.train
