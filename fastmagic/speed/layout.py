@@ -6,6 +6,7 @@ and of tensor cores read them as they lie, instead of turning them round in ever
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from fastmagic.lesson.precision import NO_TENSOR_CORES, TENSOR_CORES
@@ -13,6 +14,9 @@ from fastmagic.lesson.precision import NO_TENSOR_CORES, TENSOR_CORES
 TF32 = (8, 0)
 """From this capability on tensor cores compute in fp32 too, rounded to TF32, which torch allows
 convolutions to (its notes on CUDA semantics); before, in half precision alone."""
+
+_turned: weakref.WeakSet[Any] = weakref.WeakSet()
+"""The networks that were laid so here, and not by the person."""
 
 
 def channels_last(learn: Any, device: Any) -> None:
@@ -27,8 +31,12 @@ def channels_last(learn: Any, device: Any) -> None:
     """
     import torch
 
-    if pays(learn, device) and any(p.ndim == 4 for p in learn.model.parameters()):
-        learn.model.to(memory_format=torch.channels_last)
+    model, last = learn.model, torch.channels_last
+    kernels = (p for p in model.parameters() if p.ndim == 4)
+    lie_so = all(one.is_contiguous(memory_format=last) for one in kernels)
+    if not lie_so and pays(learn, device):
+        model.to(memory_format=last)
+        _turned.add(model)
 
 
 def pays(learn: Any, device: Any) -> bool:
@@ -59,8 +67,9 @@ def _on_tensor_cores(device: Any, *, half: bool) -> bool:
 
 
 def contiguous(model: Any) -> None:
-    """Put a network's weights back as torch makes them."""
+    """Put a network's weights back as torch makes them, unless the person has laid them so."""
     import torch
 
-    if any(p.ndim == 4 for p in model.parameters()):
+    if model in _turned:
         model.to(memory_format=torch.contiguous_format)
+        _turned.discard(model)

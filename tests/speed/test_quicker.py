@@ -161,6 +161,19 @@ learn.fit(1)
     assert all(p.is_contiguous() for p in names["learn"].model.parameters())
 
 
+def test_a_network_that_the_person_has_laid_with_the_channels_last_stays_so(small_folder, tmp_path):
+    import torch
+
+    _, names = lesson(small_folder, tmp_path / "first", "learn.fit(1)")
+    names["mine"] = names.pop("learn")
+    names["mine"].model.to(memory_format=torch.channels_last)
+    fastmagic.train_lesson1(
+        small_folder, "mine.fit(1)", runs_folder=tmp_path / "second", namespace=names, **SMALL
+    )
+    weights = [p for p in names["mine"].model.parameters() if p.ndim == 4]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+
+
 @pytest.mark.parametrize(
     ("items", "served"),
     [
