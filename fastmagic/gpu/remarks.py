@@ -40,11 +40,21 @@ def _card_remarks(evidence: Evidence, card: Card) -> list[str]:
         )
     if card.throttled:
         remarks.append(f"{name} is held down at the moment: {', '.join(card.throttled)}.")
-    if evidence.cuda_ran and card in evidence.unsupported and card.cuda not in evidence.ran:
+    if _is_left_out(evidence, card):
         remarks.append(f"{card.title} is too old for this PyTorch and will not be used.")
     elif evidence.cuda_ran and evidence.numbers_known and card.cuda is None and not card.lost:
         remarks.append(f"{name} ({card.name or 'unnamed'}) is hidden by CUDA_VISIBLE_DEVICES.")
     return remarks
+
+
+def _is_left_out(evidence: Evidence, card: Card) -> bool:
+    """Say whether a card is too old for this torch, which trains on another one."""
+    if card not in evidence.unsupported:
+        return False
+    if evidence.cuda_ran:
+        return card.cuda not in evidence.ran
+    tried = evidence.probe is not None and evidence.probe.tried
+    return not tried and evidence.torch is not None and card.cuda not in (None, 0)
 
 
 def _probe_remarks(evidence: Evidence) -> tuple[str, ...]:

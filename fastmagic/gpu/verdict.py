@@ -220,11 +220,12 @@ def _ancient(evidence: Evidence) -> bool:
 
 
 def _arch_unsupported(evidence: Evidence) -> Reason | None:
-    cards = evidence.unsupported
+    card, unsupported = evidence.training_card, evidence.unsupported
     is_cuda_build = evidence.torch is None or evidence.torch.cuda is not None
-    if evidence.cuda_ran or not cards or not is_cuda_build:
+    if evidence.cuda_ran or card not in unsupported or card is None or not is_cuda_build:
         return None
-    card = cards[0]
+    if card.cuda is None and len(unsupported) < len(evidence.cards):
+        return None  # which one torch would take is not known
     capability = card.capability or (0, 0)
     have = f"PyTorch {evidence.torch.version}" if evidence.torch else "today's PyTorch"
     return Reason(

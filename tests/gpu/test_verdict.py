@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fastmagic.environment.planning.torch_tables import CUDA_BUILDS
@@ -209,9 +211,20 @@ def test_a_card_that_no_driver_can_help_is_not_told_to_install_one():
     assert not any("Install driver" in line for reason in verdict.reasons for line in reason.advice)
 
 
-def test_an_old_card_beside_a_good_one_does_not_lead():
+def test_an_old_card_beside_a_good_one_is_no_reason():
     verdict = judge(Evidence(answered(T4, K80, driver="470.82"), TORCH))
-    assert [reason.code for reason in verdict.reasons] == ["driver_too_old", "arch_unsupported"]
+    assert [reason.code for reason in verdict.reasons] == ["driver_too_old"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code", "remarked"),
+    [((1, 0), "ready", True), ((None, 0), "ready", False), ((0, None), "arch_unsupported", False)],
+)
+def test_the_quick_look_judges_the_card_that_torch_takes_first(numbers, code, remarked):
+    old, good = (replace(card, cuda=one) for card, one in zip((K80, T4), numbers, strict=True))
+    verdict = judge(Evidence(answered(old, good), TORCH, numbers_known=True))
+    assert verdict.code == code
+    assert any("will not be used" in remark for remark in verdict.remarks) == remarked
 
 
 def test_a_crash_after_a_good_step_is_a_remark():
