@@ -125,6 +125,11 @@ def terminal_columns() -> int:
     return shutil.get_terminal_size((80, 24)).columns
 
 
+def terminal_rows() -> int:
+    """Give the height of the terminal, in lines."""
+    return shutil.get_terminal_size((80, 24)).lines
+
+
 def data_folder(env: Mapping[str, str] | None = None) -> Path:
     """Say where data sets live: fastai's own configured folder.
 

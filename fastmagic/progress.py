@@ -246,9 +246,10 @@ class TerminalView(LogView):
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
         columns: Callable[[], int] = platforms.terminal_columns,
+        rows: Callable[[], int] = platforms.terminal_rows,
     ) -> None:
         super().__init__(stream, clock)
-        self._columns = columns
+        self._columns, self._height = columns, rows
         self._written = 0
         self._lines = 0  # of the live face that stands there now
 
@@ -276,8 +277,12 @@ class TerminalView(LogView):
             self._written = len(line)
 
     def _live(self, face: Face) -> None:
-        room = self._columns() - 1  # a line that wraps would be two to go up
-        lines = [line[:room] for line in face.text().splitlines()]
+        room, high = self._columns() - 1, max(self._height() - 1, 2)
+        lines = face.text().splitlines()
+        if len(lines) > high:  # what has left the screen above cannot be written over
+            more = f"… {len(lines) - high + 1} lines more: make this window higher"
+            lines = [*lines[: high - 1], more]
+        lines = [line[:room] for line in lines]  # a line that wraps would be two to go up
         self._print("\n".join(lines))
         self._lines = len(lines)
 

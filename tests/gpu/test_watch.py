@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -93,6 +94,16 @@ def test_a_terminal_redraws_in_place(look_on):
     last = text.rpartition("\x1b[J")[2]
     assert last.count("GPU, live") == 1
     assert all(len(line) <= 59 for line in text.partition("\x1b[")[0].splitlines())
+
+
+def test_a_low_terminal_is_never_written_beyond_its_height(look_on):
+    out = io.StringIO()
+    now = iter(range(100))
+    view = progress.TerminalView(out, clock=lambda: float(next(now)), rows=lambda: 6)
+    look_on(FakeLibrary([T4]), naps=3, show=view)
+    ups = [int(one) for one in re.findall(r"\x1b\[(\d+)A", out.getvalue())]
+    assert ups and max(ups) == 5
+    assert "lines more: make this window higher" in out.getvalue()
 
 
 def test_a_log_gets_whole_lines_and_no_escape_codes(look_on):
