@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import html
+import json
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,8 +26,10 @@ NARROWEST = 20
 """Columns that the last cell of a table gets at least; below it, the line stays long."""
 
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""What a terminal may take for a command: all control characters but the tab and the newline."""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What is never shown as it is: all control characters but the tab and the newline, which a
+terminal may take for a command, and the surrogates that stand for bytes of a file's name that are
+no UTF-8, which no stream can write."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +105,7 @@ class Face:
         """Give the face as one self-contained piece of HTML."""
         title = (
             '<div role="heading" aria-level="1" style="font-weight:600;font-size:1.1em">'
-            f"{html.escape(self.title)}</div>"
+            f"{_escaped(self.title)}</div>"
         )
         return f'<div style="line-height:1.45;max-width:60em">{title}{_body(self)}</div>'
 
@@ -118,7 +121,7 @@ def page(face: Face) -> str:
     <!doctype html>
     <html lang="en">
     """
-    title = html.escape(face.title)
+    title = _escaped(face.title)
     return PAGE.format(title=title, body=_body(face))
 
 
@@ -149,7 +152,7 @@ h1 {{ font-size: 1.4em; margin: 0 0 .4em }}
 
 
 def harmless(text: str) -> str:
-    """Replace what would drive a terminal; tabs and ends of lines stay.
+    """Replace what would drive a terminal or cannot be written; tabs and ends of lines stay.
 
     Examples
     --------
@@ -157,6 +160,28 @@ def harmless(text: str) -> str:
     'a class called \ufffd[31mred'
     """
     return CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
+
+
+def as_json(data: object, indent: int | None = 2) -> str:
+    r"""Give plain data as JSON that any file and terminal takes: nothing in it is lost.
+
+    Parameters
+    ----------
+    data, indent
+        As `json.dumps` takes them.
+
+    Raises
+    ------
+    ValueError
+        For a number that JSON has no word for.
+
+    Examples
+    --------
+    >>> as_json(["für", "a byte \udce4 that is no UTF-8"], None)
+    '["für", "a byte \\udce4 that is no UTF-8"]'
+    """
+    text = json.dumps(data, indent=indent, ensure_ascii=False, allow_nan=False)
+    return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def one_line(text: str) -> str:
@@ -244,31 +269,35 @@ def _body(face: Face) -> str:
 
 def _html(part: Part) -> str:
     if isinstance(part, Text):
-        words = html.escape(part.text).replace("\n", "<br>")
+        words = _escaped(part.text).replace("\n", "<br>")
         style = "margin:.3em 0;opacity:.75;font-size:.9em" if part.quiet else "margin:.3em 0"
         return f'<div style="{style}">{f"<b>{words}</b>" if part.strong else words}</div>'
     if isinstance(part, Heading):
         style = "font-weight:600;margin:1em 0 .2em"
-        return f'<div role="heading" aria-level="2" style="{style}">{html.escape(part.text)}</div>'
+        return f'<div role="heading" aria-level="2" style="{style}">{_escaped(part.text)}</div>'
     if isinstance(part, Code):
         style = (
             "margin:.3em 0;padding:.4em .6em;border:1px solid rgba(128,128,128,.35);"
             "white-space:pre-wrap;overflow-wrap:anywhere"
         )
-        return f'<pre style="{style}">{html.escape(part.text)}</pre>'
+        return f'<pre style="{style}">{_escaped(part.text)}</pre>'
     if isinstance(part, Picture):
         data = base64.b64encode(part.png).decode("ascii")
-        alt = html.escape(part.alt)
+        alt = _escaped(part.alt)
         source = f"data:image/png;base64,{data}"
         return f'<img style="max-width:100%;margin:.3em 0" alt="{alt}" src="{source}">'
     return _html_table(part)
 
 
+def _escaped(text: str) -> str:
+    return html.escape(harmless(text))
+
+
 def _html_table(part: Table) -> str:
     cell = "padding:.15em .7em;text-align:left;border-bottom:1px solid rgba(128,128,128,.3)"
-    head = "".join(f'<th scope="col" style="{cell}">{html.escape(h)}</th>' for h in part.head)
+    head = "".join(f'<th scope="col" style="{cell}">{_escaped(h)}</th>' for h in part.head)
     rows = "".join(
-        "<tr>" + "".join(f'<td style="{cell}">{html.escape(c)}</td>' for c in row) + "</tr>"
+        "<tr>" + "".join(f'<td style="{cell}">{_escaped(c)}</td>' for c in row) + "</tr>"
         for row in part.rows
     )
     return (

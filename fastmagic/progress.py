@@ -17,7 +17,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import html
-import json
 import sys
 import textwrap
 import time
@@ -387,9 +386,7 @@ def print_json(data: object, stream: TextIO | None = None) -> None:
       "verdict": "ready"
     }
     """
-    text = json.dumps(data, indent=2, ensure_ascii=False)
-    harmless = faces.CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # the same JSON
-    print(harmless, file=stream or sys.stdout, flush=True)
+    print(faces.as_json(data), file=stream or sys.stdout, flush=True)
 
 
 def open_view(show: Show, title: str, place: platforms.Platform | None = None) -> View:

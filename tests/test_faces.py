@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastmagic import faces
+from fastmagic import faces, progress
 from fastmagic.faces import Code, Face, Picture, Shown, Text
 
 
@@ -81,6 +82,17 @@ def test_a_name_from_an_archive_cannot_drive_the_terminal():
     text = faces.Face(evil, (Text(evil), faces.table(("class",), [(evil,)]))).text()
     assert "\x1b" not in text
     assert len(faces.table_text(faces.table(("class",), [(evil,)])).splitlines()) == 3
+
+
+def test_a_name_that_is_no_utf_8_can_be_written_in_every_form():
+    name = "k\udce4tzchen"
+    table = faces.table([name], [[name]])
+    face = Face(name, (Text(name), Code(name), faces.Heading(name), table, Picture(b"png", name)))
+    for form in (face.text(), face.html(), faces.page(face)):
+        assert "k\ufffdtzchen".encode() in form.encode()  # strict: nothing is left of the surrogate
+    stream = io.StringIO()
+    progress.print_json({"class": name}, stream)
+    assert stream.getvalue().isascii() and json.loads(stream.getvalue()) == {"class": name}
 
 
 def test_a_page_is_whole_and_escapes_its_title():

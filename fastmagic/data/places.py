@@ -169,7 +169,8 @@ def for_url(url: str, dest: Path | None, env: Mapping[str, str] | None, *, name:
         )
     folder = _own_or_free(root, stem, origin, env)
     archive = archives / f"{stem}-{_mark(origin)}{suffix}"
-    lock = archives / f"{folder.name}.lock"
+    # after what its folders and its archive share: a second folder may want the same archive
+    lock = archives / f"{stem}.lock"
     return Place(folder, archive, origin, _record(folder, env), lock)
 
 

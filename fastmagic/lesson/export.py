@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastmagic import platforms, whole
+from fastmagic import faces, platforms, whole
 from fastmagic.data.survey.pictures import Layout
 from fastmagic.errors import BadInput, LessonError
 from fastmagic.lesson import additions, learner, plain
@@ -284,7 +284,7 @@ def _as_notebook(parts: list[Part]) -> str:
         "nbformat": 4,
         "nbformat_minor": 4,
     }
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    return faces.as_json(notebook, 1) + "\n"
 
 
 def _markdown(text: str) -> dict[str, Any]:

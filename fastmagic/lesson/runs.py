@@ -23,7 +23,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from fastmagic import whole
+from fastmagic import faces, whole
 from fastmagic.errors import BadInput, LessonError
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
@@ -374,8 +374,7 @@ def _read_status(folder: Path) -> dict[str, Any] | None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON whole or not at all, so that a kill leaves the old file or the new one."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    whole.write_text(path, f"{text}\n")
+    whole.write_text(path, f"{faces.as_json(content)}\n")
 
 
 def _why(error: OSError) -> str:
@@ -384,7 +383,7 @@ def _why(error: OSError) -> str:
 
 def _write_over(path: Path, content: Any) -> None:
     """Write JSON, closer set, where the old lies: a full disk has no room for another file."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    text = faces.as_json(content, None).encode()
     with path.open("r+b", buffering=0) as file:
         if len(text) > os.fstat(file.fileno()).st_size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

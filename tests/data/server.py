@@ -57,7 +57,8 @@ class FileServer:
 
     `rate` is the bytes a second that each connection gets, `most` the number of connections at a
     time (more are answered with 503), `redirects` sends paths elsewhere, `heeds_if_range` whether a
-    changed file is sent whole, `chunked` whether no length is said.
+    changed file is sent whole, `heeds_end` whether a part ends where it was asked to, `chunked`
+    whether no length is said.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class FileServer:
     most: int = 0
     redirects: dict[str, str] = field(default_factory=dict)
     heeds_if_range: bool = True
+    heeds_end: bool = True
     chunked: bool = False
     sent: int = 0
 
@@ -158,7 +160,7 @@ class FileServer:
         changed = asked.if_range not in ("", self._etag(quirk), self.modified)
         if not (self.ranges and match) or quirk.whole or (self.heeds_if_range and changed):
             return None
-        return int(match[1]), int(match[2]) + 1 if match[2] else size
+        return int(match[1]), int(match[2]) + 1 if match[2] and self.heeds_end else size
 
     def _etag(self, quirk: Quirk) -> str:
         return self.etag if quirk.etag is None else quirk.etag

@@ -89,6 +89,34 @@ def test_names_in_unicode_and_with_html(tmp_path: Path) -> None:
         assert set(got) == {"größe/котик.jpg", "<b>&amp;.jpg"}
 
 
+class Unflagged(zipfile.ZipInfo):
+    """A member as the Finder of macOS writes it: its name is UTF-8, and no flag says so."""
+
+    coding = "utf-8"
+
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:
+        return self.filename.encode(self.coding), self.flag_bits & ~0x800
+
+
+class OfDos(Unflagged):
+    """A member whose name is in the letters of DOS, as no flag means."""
+
+    coding = "cp437"
+
+
+@pytest.mark.parametrize("kind", [Unflagged, OfDos])
+def test_names_without_the_flag_for_utf_8(tmp_path: Path, kind: type[Unflagged]) -> None:
+    names = ["Kühe/1.jpg", "Mäuse/großes Tier.jpg"]
+    if kind is Unflagged:
+        names += ["котик/1.jpg", "Ku\u0308hnheit.jpg"]  # macOS writes an accent by itself
+    for size in (1, 5 << 20):  # read here, and by zipfile
+        with zipfile.ZipFile(tmp_path / f"{size}.zip", "w") as made:
+            for name in names:
+                made.writestr(kind(f"set/{name}"), bytes(size))
+        got = files(unpack(tmp_path / f"{size}.zip", tmp_path / f"of-{size}"))
+        assert got == dict.fromkeys(names, bytes(size))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_cut_archive_leaves_nothing(tmp_path: Path, kind: str) -> None:
     data = KINDS[kind]()

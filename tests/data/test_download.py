@@ -6,6 +6,7 @@ import hashlib
 import random
 import socket
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -217,10 +218,13 @@ def test_nobody_there_is_said_with_what_to_do(archive: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     waits = Waits()
+    url = f"http://127.0.0.1:{port}/a.zip?token=x"
     with pytest.raises(DownloadError, match=r"127\.0\.0\.1 failed \(refused\)") as caught:
-        download(f"http://127.0.0.1:{port}/a.zip?token=x", archive, sleep=waits, dice=lambda: 0.5)
+        download(url, archive, sleep=waits, dice=lambda: 0.5)
     assert waits.seconds == [1, 2, 4]
     assert "Settings > Internet" in caught.value.next_step and "token" not in str(caught.value)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "ConnectionRefusedError" in told and "token" not in told
 
 
 @pytest.mark.parametrize("url", ["http://[broken/a.zip", "http://127.0.0.1:99999/a.zip"])

@@ -346,12 +346,12 @@ def test_stop_at_any_point_is_gone_on_from(server: FileServer, home: Path, when:
     assert len(list(get_data(server.url("a.zip")).rglob("*.jpg"))) == 16
 
 
-CHILD = "import sys, fastmagic; print(fastmagic.get_data(sys.argv[1]))"
+CHILD = "import sys, fastmagic; print(fastmagic.get_data(sys.argv[1], dest=sys.argv[2] or None))"
 
 
-def child(url: str) -> subprocess.Popen[str]:
+def child(url: str, dest: str = "") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", CHILD, url],
+        [sys.executable, "-c", CHILD, url, dest],
         env={**os.environ, "PYTHONPATH": str(Path(fastmagic.__file__).parents[1])},
         stdout=subprocess.PIPE,
         text=True,
@@ -365,6 +365,19 @@ def test_several_processes_make_one_download(server: FileServer, home: Path, sev
     children = [child(server.url("a.zip")) for _ in range(several)]
     answers = [one.communicate(timeout=120)[0].strip() for one in children]
     assert answers == [str(home / "data" / "a")] * several
+    assert len(server.asked) == 1
+
+
+def test_processes_with_different_folders_make_one_download_too(
+    server: FileServer, home: Path, tmp_path: Path, fill: Fill
+) -> None:
+    fill(home / "data" / "a", *LESSON_NAMES)  # another data set has the plain name there
+    server.files["a.zip"] = zip_bytes()
+    server.pause = 2.0
+    children = [child(server.url("a.zip")), child(server.url("a.zip"), str(tmp_path / "mine"))]
+    first, second = (Path(one.communicate(timeout=120)[0].strip()) for one in children)
+    assert first.parent == home / "data" and first.name.startswith("a-")
+    assert second == tmp_path / "mine" / "a" and len(list(second.rglob("*.jpg"))) == 16
     assert len(server.asked) == 1
 
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import traceback
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -253,7 +254,8 @@ def test_a_password_in_an_address_is_shown_nowhere(
     with pytest.raises(FastMagicError) as caught:
         get_data(source, show=True, sleep=lambda _: None)
     printed = capsys.readouterr()
-    assert SECRET not in str(caught.value) + printed.out + printed.err
+    told = "".join(traceback.format_exception(caught.value))
+    assert SECRET not in str(caught.value) + printed.out + printed.err + told
 
 
 def test_a_password_in_an_address_is_written_nowhere(server: FileServer, home: Path) -> None:

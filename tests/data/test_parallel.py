@@ -117,6 +117,26 @@ def test_a_wrong_part_is_not_added(server: FileServer, archive: Path, shift: int
     fetch(server, archive, ramp=eager())
 
 
+def test_servers_that_mark_one_file_differently_are_asked_by_one_connection(
+    server: FileServer, archive: Path
+) -> None:
+    server.quirks = [Quirk(etag=f'"backend {number % 2}"') for number in range(200)]
+    ramp = eager()
+    _, view = fetch(server, archive, ramp=ramp)
+    assert ramp.count == 1
+    [note] = view.notes
+    assert "one connection from now on" in note
+
+
+def test_where_no_part_ends_as_asked_the_first_connection_goes_on_alone(
+    server: FileServer, archive: Path
+) -> None:
+    server.heeds_end, server.rate = False, 1.5e6
+    ramp = eager(most=2, piece=1 << 20)  # the first part takes longer than a helper is patient
+    _, view = fetch(server, archive, ramp=ramp)
+    assert ramp.count == 1 and view.notes == [] and len(server.asked) <= 4
+
+
 def test_stopped_they_all_stop_and_the_next_goes_on_with_the_holes(
     server: FileServer, archive: Path
 ) -> None:

@@ -76,6 +76,16 @@ def test_any_change_is_noticed(
     assert look(folder, memory=tmp_path / "m") == look(folder, memory=tmp_path / "n")
 
 
+def test_a_picture_that_may_not_be_read_is_asked_for_again(guarded: Path, fill: Fill) -> None:
+    folder = fill(guarded / "set", *LESSON_NAMES)
+    file = folder / "train/cats/cat.0.jpg"
+    file.chmod(0)
+    closed = look(folder, memory=guarded / "m")
+    assert closed.unreadable == (file,) and closed.faults == (("not to be opened", 1),)
+    file.chmod(0o644)  # its bytes and its time are what they were
+    assert look(folder, memory=guarded / "m").unreadable == ()
+
+
 def test_another_question_has_another_answer(folder: Path, tmp_path: Path) -> None:
     plain = look(folder, memory=tmp_path / "m")
     by_name = look(folder, memory=tmp_path / "m", label_pattern=r"^(cat|dog|bad)")

@@ -10,6 +10,7 @@ import pytest
 
 from fastmagic.data.archives.archive import unpack
 from fastmagic.errors import ArchiveError
+from fastmagic.progress import View
 
 LONG = "/".join(["a-folder-of-a-rather-long-name"] * 9) + "/größe-котик.jpg"
 
@@ -40,6 +41,62 @@ def test_long_names_and_long_links_in_both_formats(tmp_path: Path, form: int) ->
     got = unpack(put(tmp_path, *members, form=form), tmp_path / "mine")
     for name in (LONG, "link.jpg", "hard.jpg", "short.jpg"):
         assert (got / name).read_bytes() == b"content" and not (got / name).is_symlink()
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"a.jpg": "b.jpg", "b.jpg": "real/1.jpg"},
+        {"b.jpg": "real/1.jpg", "a.jpg": "b.jpg"},
+        {"a.jpg": "real/../b.jpg", "b.jpg": "./real/1.jpg"},
+    ],
+)
+def test_links_to_links_become_copies_in_any_order(tmp_path: Path, links: dict[str, str]) -> None:
+    made = [linked(f"set/{name}", target, tarfile.SYMTYPE) for name, target in links.items()]
+    file = put(tmp_path, *made, tarfile.TarInfo("set/real/1.jpg"), form=tarfile.PAX_FORMAT)
+    view = View()
+    got = unpack(file, tmp_path / "mine", view=view)
+    assert {(got / name).read_bytes() for name in links} == {b"content"} and view.notes == []
+
+
+def test_a_link_to_a_folder_is_left_out_and_named_but_followed(tmp_path: Path) -> None:
+    members = [
+        tarfile.TarInfo("set/v2/1.jpg"),
+        linked("set/current", "v2", tarfile.SYMTYPE),
+        linked("set/train/1.jpg", "../current/1.jpg", tarfile.SYMTYPE),
+        linked("set/train/2.jpg", "set/current/1.jpg", tarfile.LNKTYPE),
+    ]
+    view = View()
+    got = unpack(put(tmp_path, *members, form=tarfile.PAX_FORMAT), tmp_path / "mine", view=view)
+    found = {one.relative_to(got).as_posix() for one in got.rglob("*.jpg")}
+    assert found == {"v2/1.jpg", "train/1.jpg", "train/2.jpg"} and not (got / "current").exists()
+    [note] = view.notes
+    assert note.startswith("1 link is left out of set.tgz, 'set/current' for one: it leads to a")
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"a": "b", "b": "a"},
+        {"a": "a"},
+        {"a": "a/b", "b": "nothing"},
+        {"a": "..", "b": "a/../../1.jpg"},  # out of the archive, though it does not look so
+    ],
+)
+def test_links_that_lead_to_nothing_are_left_out(tmp_path: Path, links: dict[str, str]) -> None:
+    (tmp_path / "1.jpg").write_bytes(b"of somebody else")
+    made = [linked(f"set/of/{name}", target, tarfile.SYMTYPE) for name, target in links.items()]
+    file = put(tmp_path, tarfile.TarInfo("set/of/1.jpg"), *made, form=tarfile.PAX_FORMAT)
+    view = View()
+    got = unpack(file, tmp_path / "mine", view=view)
+    assert [one.name for one in (got / "of").iterdir()] == ["1.jpg"]
+    assert len(view.notes) == 1 and f"{len(links)} link" in view.notes[0]
+
+
+def test_a_link_that_is_longer_than_any_path_is_refused(tmp_path: Path) -> None:
+    link = linked("set/a", "b/" * 400_000, tarfile.SYMTYPE)  # following it would take hours
+    with pytest.raises(ArchiveError, match=r"'set/a' is a link of more than 4,096 letters"):
+        unpack(put(tmp_path, link, form=tarfile.PAX_FORMAT), tmp_path / "mine")
 
 
 def test_a_pax_record_outdoes_the_block(tmp_path: Path) -> None:

@@ -128,6 +128,13 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     assert json.loads(target.read_text()) == {"a": 1}
 
 
+def test_a_class_whose_name_is_no_utf_8_is_written_down_as_it_is(tmp_path):
+    told = {"classes": ["M\u00e4use", "k\udce4tzchen"]}
+    runs.write_json(tmp_path / "result.json", told)
+    text = (tmp_path / "result.json").read_text(encoding="utf-8")
+    assert json.loads(text) == told and "M\u00e4use" in text
+
+
 def about(**parts):
     known = {"body": "a", "settings": "b", "pictures": "c", "after": "d"}
     return {"parts": {**known, **parts}, "values": {"n": "3"}}

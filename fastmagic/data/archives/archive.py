@@ -143,6 +143,8 @@ def _fill(archive: Path, folder: Folder, view: View, threads: int | None) -> Non
         with archive.open("rb") as raw, kind.open(raw) if kind else nullcontext(raw) as stream:
             size, checked = archive.stat().st_size, bool(kind and kind.checks_its_end)
             untar(raw, stream, size, folder, view, checked_end=checked, threads=threads)
+    if left := folder.copy_links():
+        view.note(_left_out(archive, left))
     if folder.is_empty:
         msg = f"{archive.name} holds no files."
         raise ArchiveError(msg, "Look into it, or get it from its maker again.")
@@ -162,6 +164,15 @@ def _no_archive(file: Path) -> ArchiveError:
         return ArchiveError(f"{file.name} is a picture, and no archive.", step)
     msg = f"{file.name} is not an archive: it begins like neither a zip nor a tar."
     return ArchiveError(msg, "Look into it; a web page was perhaps saved under this name.")
+
+
+def _left_out(archive: Path, links: list[str]) -> str:
+    """Say which links have become no copies, and what to do about it."""
+    what = "1 link is" if len(links) == 1 else f"{len(links):,} links are"
+    return (
+        f"{what} left out of {archive.name}, {links[0]!r} for one: it leads to a folder or to "
+        "nothing. If something is missing, unpack it yourself and name the folder."
+    )
 
 
 def _single_top(work: Path) -> Path:

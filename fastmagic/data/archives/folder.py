@@ -1,7 +1,9 @@
 """The folder that an archive is unpacked into: what may go where, and nothing anywhere else.
 
-No link is ever made: one that stays inside becomes a copy of what it points to, one that leads out
-is refused, and so writing through a link is impossible. Modes and owners are not taken over.
+No link is ever made: one to a file inside becomes a copy of it, one that leads out is refused, and
+so writing through a link is impossible. What a link leads to is found among the archive's own
+names, through other links too; one to a folder or to nothing is left out. Modes and owners are not
+taken over.
 """
 
 from __future__ import annotations
@@ -9,12 +11,18 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fastmagic.data.archives.limits import Meter
 from fastmagic.data.archives.members import Names, inside
 
 CHUNK = 1 << 20
+
+LINKS_IN_A_ROW = 40
+"""As many as Linux follows, which ends circles too."""
+
+LONGEST_LINK = 4096
+LONG_LINK = f"is a link of more than {LONGEST_LINK:,} letters"
 
 
 class Stream(Protocol):
@@ -22,6 +30,14 @@ class Stream(Protocol):
 
     def read(self, most: int, /) -> bytes | memoryview:
         """Give some bytes; none at the end."""
+
+
+class _Link(NamedTuple):
+    """A member that is a link: from which folder, and to what."""
+
+    member: str
+    start: tuple[str, ...]
+    target: str
 
 
 class Folder:
@@ -41,7 +57,7 @@ class Folder:
         self.meter = meter
         self._top = os.fspath(top)
         self._names = Names(meter.refusal, windows)
-        self._links: list[tuple[str, str, str]] = []
+        self._links: dict[tuple[str, ...], _Link] = {}
         self._made = 0
 
     @property
@@ -80,19 +96,45 @@ class Folder:
     def link(self, member: str, target: str, *, from_top: bool = False) -> None:
         """Note a link, to be copied at the end; refuse one that leads out."""
         parts = self._names.file(member)
-        place = inside(target, () if from_top else parts[:-1])
-        if place is None:
+        if len(target) > LONGEST_LINK:
+            raise self.meter.refusal(member, LONG_LINK)
+        start = () if from_top else parts[:-1]
+        if inside(target, start) is None:
             raise self.meter.refusal(
                 member, f"is a link that leads out of the archive, to {target!r}"
             )
-        self._links.append((member, self._path(parts), self._path(place)))
+        self._links[parts] = _Link(member, start, target)
 
-    def copy_links(self) -> None:
-        """Put copies of files where links to them were; links to folders or nothing are left."""
-        for _, path, target in self._links:
-            if os.path.isfile(target):  # noqa: PTH113
+    def copy_links(self) -> list[str]:
+        """Put copies of files where links to them were; give the links that lead to none."""
+        left = []
+        for parts, link in self._links.items():
+            place = self._followed(parts)
+            if place is not None and os.path.isfile(target := self._path(place)):  # noqa: PTH113
                 self.meter.expect(os.stat(target).st_size)  # noqa: PTH116
-                shutil.copyfile(target, path)
+                shutil.copyfile(target, self._path(parts))
+            else:
+                left.append(link.member)
+        return left
+
+    def _followed(self, name: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Follow a name through links, as a disk does; None where that leads out or in circles."""
+        place, rest, followed = list[str](), list(reversed(name)), 0
+        while rest:
+            part = rest.pop()
+            if part == ".." and not place:
+                return None
+            if part == "..":
+                place.pop()
+            elif part not in ("", "."):
+                place.append(part)
+            if link := self._links.get(tuple(place)):
+                followed += 1
+                if followed > LINKS_IN_A_ROW:
+                    return None
+                place = list(link.start)
+                rest += reversed(link.target.replace("\\", "/").split("/"))
+        return tuple(place)
 
     def _path(self, parts: tuple[str, ...]) -> str:
         return os.path.join(self._top, *parts)  # noqa: PTH118

@@ -88,7 +88,6 @@ def untar(
         while source.some():
             pass  # to the very end, where gzip and xz keep their checksums
     folder.make_folders()
-    folder.copy_links()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from fastmagic.data.archives.crew import BATCH_BYTES, BATCH_FILES, Crew, write_new
-from fastmagic.data.archives.folder import Folder
+from fastmagic.data.archives.folder import LONG_LINK, LONGEST_LINK, Folder
 from fastmagic.progress import View
 
 CHUNK = 1 << 20
@@ -28,7 +28,6 @@ SMALL = 4 << 20
 _ENCRYPTED = 0x1 | 0x40  # the flags of APPNOTE.TXT 4.4.4
 _UTF8 = 0x800
 _HEADER = 30  # bytes of a local header before the name (APPNOTE.TXT 4.3.7)
-_LONGEST_LINK = 4096
 
 Member = zipfile.ZipInfo
 
@@ -54,7 +53,6 @@ def unzip(archive: Path, folder: Folder, view: View, threads: int | None = None)
                 else:
                     weight = sum(max(one.file_size, one.compress_size) for one, _ in batch)
                     crew.give(partial(_inflate, archive, batch, folder), weight, len(batch))
-    folder.copy_links()
 
 
 def _judged(
@@ -65,7 +63,8 @@ def _judged(
     links = []
     meter = folder.meter
     for member in members:
-        name, mode = member.filename, member.external_attr >> 16
+        member.filename = name = _name(member)
+        mode = member.external_attr >> 16
         meter.count()
         meter.expect(member.file_size)
         meter.weigh(member.file_size, member.compress_size, name)
@@ -82,10 +81,23 @@ def _judged(
     meter.weigh(sum(one.file_size for one in members), Path(str(zipped.filename)).stat().st_size)
     _refuse_overlaps(members, folder)
     for member in links:
-        if member.file_size > _LONGEST_LINK:
-            raise meter.refusal(member.filename, "is a link of more than 4,096 letters")
+        if member.file_size > LONGEST_LINK:
+            raise meter.refusal(member.filename, LONG_LINK)
         folder.link(member.filename, zipped.read(member).decode("utf-8", "surrogateescape"))
     return sorted(files, key=lambda one: one[0].header_offset)  # as they lie on the disk
+
+
+def _name(member: Member) -> str:
+    """Give a member's name: the Finder of macOS writes UTF-8 without the flag that says so.
+
+    Hardly any other name is UTF-8 by chance.
+    """
+    if member.flag_bits & _UTF8 or member.filename.isascii():
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
 
 
 def _refuse_overlaps(members: Sequence[Member], folder: Folder) -> None:
@@ -121,7 +133,7 @@ def _inflate(archive: Path, batch: Sequence[tuple[Member, str]], folder: Folder)
         for member, path in batch:
             file.seek(member.header_offset)
             # The local header's extra field may be longer than the directory's: some to spare.
-            data = file.read(_HEADER + 2 * len(member.filename) + 256 + member.compress_size)
+            data = file.read(_HEADER + 2 * len(member.orig_filename) + 256 + member.compress_size)
             write_new(path, _content(member, file, data, folder))
 
 

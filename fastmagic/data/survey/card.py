@@ -16,7 +16,7 @@ from fastmagic.data.survey import cautions, sheet, split, tree
 from fastmagic.data.survey.duplicates import Duplicates
 from fastmagic.data.survey.labels import Kind
 from fastmagic.data.survey.pictures import Survey, default_memory, existing_folder, survey
-from fastmagic.data.survey.readable import CLIPPED, ODD, Size
+from fastmagic.data.survey.readable import CLIPPED, ODD, PASSING, Size
 from fastmagic.data.survey.recall import Recall
 from fastmagic.data.survey.rejected import WHY, Rejected
 from fastmagic.errors import FastMagicError, Stopped
@@ -290,7 +290,8 @@ def look(
     found = survey(path, label_pattern=label_pattern, view=view, memory=memory, unpacked=unpacked)
     card = replace(make_card(found), closed=tuple(closed))
     left = [one for one in before if folder.joinpath(*one[0]) not in found.moved]
-    if tree.snapshot(folder) == left:  # nobody else changed it meanwhile
+    passing = any(kind in PASSING for kind, _ in card.faults)  # tells nothing of the next look
+    if not passing and tree.snapshot(folder) == left:  # nobody else changed it meanwhile
         recall.keep(tree.fingerprint(left), _stored(card))
     return card
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from fastmagic import whole
 
-VERSION = 3
+VERSION = 4
 """Of what is kept; raised whenever the same folder would give another card."""
 
 

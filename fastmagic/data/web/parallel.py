@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from fastmagic.data.web.answer import Changed, DoesNotFit, check_part, version_of
+from fastmagic.data.web.answer import Changed, check_part, version_of
 from fastmagic.data.web.partial import Partial, write_all
 from fastmagic.data.web.retry import TryAgain
 from fastmagic.data.web.server import Server
@@ -199,8 +199,8 @@ class Crew:
 
         Raises
         ------
-        DoesNotFit
-            When the file changed on the server.
+        Changed
+            When a helper met another version on the server.
         OSError
             When a piece could not be written.
         """
@@ -290,10 +290,16 @@ class Crew:
             return any(span[0] < start < span[1] for start, _ in self._gaps)
 
     def _leaves(self, failures: int, trouble: Exception) -> bool:
-        """Let a helper go that brought nothing twice; a server may be slow to count a line less."""
+        """Let a helper go that brought nothing twice; a server may be slow to count a line less.
+
+        A part that was not asked for costs that helper alone. Another version costs what is there,
+        which may be half old and half new. Or several servers that mark one file differently stand
+        behind the address: so the next try has no helpers.
+        """
         with self._turn:
-            if isinstance(trouble, DoesNotFit):
+            if isinstance(trouble, Changed):
                 self._fatal = trouble
+                self._ramp.at_most(1)
             elif not self._stopped and failures < 2:
                 if failures:
                     self._turn.wait_for(lambda: self._stopped, BREATH)
@@ -334,7 +340,8 @@ class Crew:
         elif version_of(url, answer).etag == version.etag:
             raise TryAgain("The server does not give this connection a part.")
         else:
-            raise Changed(f"{self._partial.name} has changed on the server.")
+            what = f"{self._partial.name} has changed on the server, or several servers mark it "
+            raise Changed(f"{what}differently: one connection from now on.")
 
     @contextmanager
     def _known(self, answer: Any) -> Iterator[None]:

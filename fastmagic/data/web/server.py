@@ -102,18 +102,31 @@ def _troubles(url: str) -> Iterator[None]:
 
     try:
         yield
-    except requests.exceptions.TooManyRedirects as error:
+    except requests.exceptions.TooManyRedirects:
         msg = f"{shown(url)} sends in circles from one address to another."
-        raise DownloadError(msg, "Check the address.") from error
+        raise DownloadError(msg, "Check the address.") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        below = _beneath(error)
         if _is_certificate(error):
             msg = f"The certificate of {host(url)} cannot be trusted, so nothing was downloaded."
-            raise DownloadError(msg, "Check the address, and this machine's clock.") from error
+            raise DownloadError(msg, "Check the address, and this machine's clock.") from below
         if isinstance(error, ValueError):  # an address that is none, or that a redirect names
-            raise _unusable(url, error) from error
-        raise TryAgain(f"The connection to {host(url)} failed ({_why(error)}).") from error
+            raise _unusable(url, error) from None
+        raise TryAgain(f"The connection to {host(url)} failed ({_why(error)}).") from below
     except ValueError as error:
-        raise _unusable(url, error) from error
+        raise _unusable(url, error) from None
+
+
+def _beneath(error: BaseException) -> BaseException | None:
+    """Give what the operating system said, for the traceback; None where it said nothing.
+
+    What requests and urllib3 put around it names the address with all that is secret in it, that of
+    a redirect too.
+    """
+    below: BaseException | None = error
+    while below and not (isinstance(below, OSError) and isinstance(below.errno, int)):
+        below = below.__cause__ or below.__context__
+    return below
 
 
 def _unusable(url: str, error: BaseException) -> DownloadError:
