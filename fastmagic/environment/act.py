@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fastmagic.environment import inventory, system_libraries, verify
 from fastmagic.environment.installers.installer import Chosen, Installer
+from fastmagic.environment.installers.running import redacted
 from fastmagic.environment.inventory import Inventory
 from fastmagic.environment.keeping.keep import Keeper
 from fastmagic.environment.keeping.undo import is_unchanged
@@ -57,7 +58,7 @@ def install(run: Run, here: Inventory, plan: Plan) -> SetupReport:
     view.note(plan.sentence)
     keeper = Keeper(world.cache() / "undo", world.interpreter, step=files_told(view))
     with stoppable("Nothing was changed."):
-        _check_network(run, plan)
+        plan = _check_network(run, plan)
         log = log_file(world)
         installer = run.kind(
             world.interpreter.executable, log, run.source, view.bar, upgrade=run.wishes.upgrade
@@ -69,7 +70,8 @@ def install(run: Run, here: Inventory, plan: Plan) -> SetupReport:
             raise SetupError(f"{refusal.what} Nothing was done.", refusal.next_step)
         plan = dataclasses.replace(plan, rows=_resolved(plan, before, chosen))
         need = keeper.estimate(before, versions)
-    report = SetupReport(plan, undoable=need.sentence, log=log, dry_run=run.dry_run)
+    shown = dataclasses.replace(plan, index=plan.index and redacted(plan.index))
+    report = SetupReport(shown, undoable=need.sentence, log=log, dry_run=run.dry_run)
     if run.dry_run:
         return report
     with stoppable("Nothing was changed."):
@@ -98,23 +100,40 @@ def install(run: Run, here: Inventory, plan: Plan) -> SetupReport:
     )
 
 
-def _check_network(run: Run, plan: Plan) -> None:
-    """Ask the indexes briefly, before pip's own long patience; both at once."""
+def _check_network(run: Run, plan: Plan) -> Plan:
+    """Ask the indexes briefly, before pip's own long patience; both at once.
+
+    Gives the plan with the indexes that will be used: where pip is told to use none, it passes
+    over PyTorch's too.
+    """
+    used = run.source.over(run.kind.settings())
+    if used.no_index:
+        return _without_index(run, plan)
     run.view.note("Asking the package index")
     of_torch = plan.index if plan.index and plan.index.startswith("http") else ""
     with ThreadPoolExecutor(2) as pool:
-        main = pool.submit(run.world.ask_index, run.source.index_url, "fastai")
+        main = pool.submit(run.world.ask_index, used.index_url, "fastai")
         torch = pool.submit(run.world.ask_index, of_torch, "torch")
-    if not main.result().reachable:
+    if not main.result().reachable and used.has_more:
+        run.view.note(f"{main.result().words} {run.kind.title} looks in its other places too.")
+    elif not main.result().reachable:
         raise SetupError(
             f"Packages cannot be had, and nothing was changed. {main.result().words}",
             "Once it answers, run the same cell again; what is installed stays as it is.",
         )
     if not torch.result().reachable:
         raise SetupError(
-            f"PyTorch's own wheel index cannot be reached: {plan.index}. {plan.why_index}".strip(),
+            "PyTorch's own wheel index cannot be reached: "
+            f"{redacted(plan.index or '')}. {plan.why_index}".strip(),
             " ".join(map(str, plan.otherwise)) or MIRROR,
         )
+    return plan
+
+
+def _without_index(run: Run, plan: Plan) -> Plan:
+    if plan.index:
+        run.view.note(f"{run.kind.title} is told to use no index, so PyTorch's own is not used.")
+    return dataclasses.replace(plan, index=None)
 
 
 def _act(

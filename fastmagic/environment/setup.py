@@ -25,6 +25,7 @@ from fastmagic.environment.act import (
 )
 from fastmagic.environment.installers.installer import Installer, Source
 from fastmagic.environment.installers.pip import Pip
+from fastmagic.environment.installers.running import redacted
 from fastmagic.environment.installers.uv import Uv
 from fastmagic.environment.inventory import Inventory
 from fastmagic.environment.keeping.keep import Keeper
@@ -152,15 +153,18 @@ def fastai_setup(
 def _source(index_url: str | None, find_links: str | Path | None) -> Source:
     """Check where packages come from, before pip says something else about it."""
     if index_url and urlsplit(index_url).scheme not in ("http", "https", "file"):
+        shown = redacted(f"//{index_url}")[2:]  # a name may stand in it, though no scheme does
         raise BadInput(
-            f"{index_url!r} is no address of a package index.",
+            f"{shown!r} is no address of a package index.",
             "It begins with https://, http:// or file://.",
         )
     links = None if find_links is None else str(find_links)
     if links and "://" not in links:
         folder = platforms.expanded(links)
         if not folder.exists():
-            raise BadInput(f"There is no folder {folder}.", "Check the path after --find-links.")
+            raise BadInput(
+                f"There is no folder {redacted(str(folder))}.", "Check the path after --find-links."
+            )
         links = str(folder)
     return Source(index_url, links)
 

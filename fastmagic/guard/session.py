@@ -95,6 +95,7 @@ class Session:
         self.validated: dict[str, float] = {}
         self.validated_tta: dict[str, float] = {}
         self.told: Told | None = None
+        self.part = ""  # which part of the pictures was trained with, in words; empty for all
         self.curve = Curve()
         self.memory: Callable[[], str] = str  # words on memory for the live view; none by default
         self.doing = ""
@@ -130,6 +131,13 @@ class Session:
             again,
             "at the restart",
         )
+
+    def trains_with(self, some: int, of: int) -> None:
+        """Say that a part of the pictures is trained with, where it is one."""
+        words = f"{some:,} of the {of:,} pictures, as many of each class (`most` in the body)."
+        if some < of and words != self.part:
+            self.part = words
+            self.view.note(f"Training with {words}")
 
     @contextlib.contextmanager
     def busy_with(self, doing: str) -> Iterator[None]:

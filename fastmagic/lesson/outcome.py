@@ -81,7 +81,7 @@ def gather(
         curves=Curves(tuple(curve.stage), tuple(curve.loss), tuple(curve.rate)),
         reference=known.reference if known else None,
         validation_pictures=_validated_on(lesson, learn),
-        choices=dict(lesson.choices),
+        choices={**lesson.choices, **({"training": session.part} if session.part else {})},
         forecast=lesson.forecast,
     )
 

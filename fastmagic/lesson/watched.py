@@ -33,6 +33,7 @@ def additions() -> type:
             if not session.precomputes:
                 yield self
                 return
+            all_of_them = getattr(self.dls.train, "n", 0)
             with session.busy_with("precomputing"), contextlib.ExitStack() as block:
                 with (
                     looks_in_parts(self, session.splits),
@@ -41,6 +42,7 @@ def additions() -> type:
                 ):
                     block.enter_context(super().precomputed(*args, **kwargs))
                 session.doing = ""  # what is fitted inside is a stage
+                session.trains_with(self.dls.train.n, all_of_them)
                 yield self
                 head = weights_sha256(self.model.state_dict())
             if head in session.validated:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 Reply = Callable[[BaseHTTPRequestHandler], None]
 
@@ -64,6 +65,23 @@ def page(text: str, kind: str = "text/html") -> Reply:
     return reply
 
 
+def pieces(*texts: str) -> Reply:
+    """Always answer a page in pieces, as an index does that makes it while it sends it."""
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        handler.protocol_version = "HTTP/1.1"
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/html")
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for text in (*texts, ""):
+            handler.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+    return reply
+
+
 def hang(seconds: float = 20.0) -> Reply:
     """Accept, then say nothing."""
     return lambda handler: time.sleep(seconds)
@@ -93,7 +111,7 @@ def index(
     """
 
     def reply(handler: BaseHTTPRequestHandler) -> None:
-        last = handler.path.rstrip("/").rsplit("/", 1)[-1]
+        last = unquote(handler.path).rstrip("/").rsplit("/", 1)[-1]
         file = folder / last
         if file.is_file():
             _send(handler, file.read_bytes(), "application/octet-stream", cut, rate)

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from fastmagic.environment.installers import network
-from fastmagic.environment.installers.network import Network, Settings, pip_settings, sizes
+from fastmagic.environment.installers.network import (
+    Network,
+    Settings,
+    pip_settings,
+    sizes,
+    uv_settings,
+)
 
 from . import servers
 from .wheels import build
@@ -57,6 +63,12 @@ def test_an_index_that_misbehaves_is_told(reply, words):
         answer = Network(Settings(), SOON).ask(url)
     assert not answer.reachable
     assert words in answer.words
+
+
+def test_an_index_that_sends_its_page_in_small_pieces_is_no_sign_in_page():
+    link = '<a href="/files/fastai-2.8.12-py3-none-any.whl">fastai-2.8.12-py3-none-any.whl</a>'
+    with servers.serve(servers.pieces("<!DOCTYPE html><body>\n", f"{link}\n", "</body>")) as url:
+        assert Network(Settings(), SOON).ask(url).reachable
 
 
 @pytest.mark.parametrize("reply", [servers.hang(), servers.drip()], ids=["silence", "drips"])
@@ -134,6 +146,7 @@ def test_sizes_that_do_not_come_in_time_are_left_out():
 
 GLOBAL = "[global]\nindex-url = https://one.example/simple/\nno-index = false\n"
 INSTALL = "[install]\nindex_url = https://two.example/simple\nfind-links =\n    /a\n    /b\n"
+EXTRA = "[global]\nextra-index-url =\n    https://four.example/simple\n    /five\n"
 
 
 @pytest.mark.parametrize(
@@ -144,6 +157,8 @@ INSTALL = "[install]\nindex_url = https://two.example/simple\nfind-links =\n    
         (INSTALL + GLOBAL, {}),
         (GLOBAL, {"PIP_INDEX_URL": "https://three.example/simple", "PIP_NO_INDEX": "1"}),
         ("", {"PIP_FIND_LINKS": "/c /d", "PIP_PROXY": "http://proxy.example:3128"}),
+        (EXTRA, {}),
+        (EXTRA, {"PIP_EXTRA_INDEX_URL": "https://six.example/simple"}),
         ("no ini file at all", {}),
     ],
 )
@@ -154,14 +169,16 @@ def test_pips_settings_are_read_as_pip_reads_them(tmp_path, text, env):
     ask = (
         "from pip._internal.commands import create_command\n"
         "options, _ = create_command('install').parse_args(['x'])\n"
-        "print(options.index_url, bool(options.no_index), options.find_links, options.proxy or '')"
+        "print(options.index_url, options.extra_index_urls, bool(options.no_index), "
+        "options.find_links, options.proxy or '')"
     )
     done = subprocess.run([sys.executable, "-c", ask], env=env, capture_output=True, text=True)
     ours = pip_settings(env, home=tmp_path)
     if done.returncode != 0:
         assert "ini" in text  # pip itself refuses that file, and says so
         return
-    found = (ours.index_url, ours.no_index, list(ours.find_links), ours.proxy)
+    extra = list(ours.extra_index_urls)
+    found = (ours.index_url, extra, ours.no_index, list(ours.find_links), ours.proxy)
     assert " ".join(map(str, found)).strip() == done.stdout.replace("simple/ ", "simple ").strip()
 
 
@@ -174,3 +191,14 @@ def test_the_files_of_each_system_are_known(tmp_path):
     assert pip_settings({}, "/nowhere", home, "darwin").proxy == "Lib"
     assert pip_settings(windows, "/nowhere", home, "win32").proxy == "roa"
     assert pip_settings({"PIP_CONFIG_FILE": os.devnull}, "/nowhere", home, "darwin").proxy == ""
+
+
+def test_uvs_variables_are_read_in_all_their_spellings():
+    named = {"UV_DEFAULT_INDEX": "own=https://one.example/simple/", "UV_INDEX_URL": "https://two"}
+    assert uv_settings(named) == Settings(index_url="https://one.example/simple")
+    old = {"UV_INDEX_URL": "https://two.example/simple", "UV_EXTRA_INDEX_URL": "https://three"}
+    more = uv_settings({**old, "UV_INDEX": "four=https://four https://five"})
+    assert more.index_url == "https://two.example/simple"
+    assert more.extra_index_urls == ("https://four", "https://five", "https://three")
+    assert not uv_settings({}).has_more
+    assert uv_settings({"UV_FIND_LINKS": "/a,/b"}).find_links == ("/a", "/b")

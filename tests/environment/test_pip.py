@@ -390,6 +390,66 @@ def test_a_setting_that_names_a_file_that_is_gone_is_told(pip, wheels, monkeypat
     assert "PIP_CONSTRAINT" in error.next_step
 
 
+@pytest.fixture(params=["a variable", "pip.conf"])
+def told(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Tell pip a setting, in each of the two ways."""
+
+    def tell(name: str, value: str) -> None:
+        if request.param == "pip.conf":
+            (tmp_path / "pip.conf").write_text(f"[global]\n{name} = {value}\n")
+            monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+        else:
+            monkeypatch.setenv(f"PIP_{name.upper().replace('-', '_')}", value)
+
+    return tell
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("quiet", "1"), ("quiet", "3"), ("dry-run", "1"), ("no-deps", "true")]
+)
+def test_a_setting_that_would_silence_pip_or_hold_it_back_does_not_count(
+    pip, wheels, bare, tmp_path, told, name, value
+):
+    told(name, value)
+    plan = Plan("", requirements=("alpha",))
+    asked = pip(local(wheels))
+    versions = asked.resolve(plan)
+    asked.install(plan, versions)
+    assert {one: snapshot(bare).get(one) for one in ("alpha", "beta")} == versions
+    # From this line on a stop lets pip finish.
+    assert "Installing collected packages: beta, alpha" in (tmp_path / "log").read_text("utf-8")
+
+
+def test_a_variable_that_names_another_python_does_not_count(pip, wheels, bare, monkeypatch):
+    monkeypatch.setenv("PIP_PYTHON", "/no/such/python")
+    pip(local(wheels)).install(BETA, {"beta": "2.0"})
+    assert snapshot(bare)["beta"] == "2.0"
+
+
+@pytest.mark.parametrize("name", ["target", "prefix", "root"])
+def test_a_setting_that_puts_packages_elsewhere_is_refused(pip, wheels, tmp_path, told, name):
+    told(name, str(tmp_path / "elsewhere"))
+    error = failure(pip(local(wheels)))
+    assert f"does not look for them: {name} = {tmp_path / 'elsewhere'}" in error.what
+    assert f"PIP_{name.upper()}" in error.next_step
+    assert "pip.conf" in error.next_step
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_setting_that_puts_packages_where_python_looks_is_fine(pip, wheels, tmp_path, told):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path / "elsewhere"))
+        told("target", str(tmp_path / "elsewhere"))
+        pip(local(wheels)).install(BETA, {"beta": "2.0"})
+    assert (tmp_path / "elsewhere/beta/__init__.py").is_file()
+
+
+def test_an_index_that_is_asked_for_is_used_though_a_setting_says_none(pip, wheels, told):
+    told("no-index", "1")
+    with servers.serve(servers.index(wheels)) as url:
+        assert pip(Source(url)).resolve(BETA) == {"beta": "2.0"}
+
+
 def test_names_and_passwords_stay_out_of_log_and_message(pip, tmp_path):
     with servers.serve(servers.status(403)) as url:
         error = failure(pip(Source(url.replace("//", "//me:secret@"))))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from fastmagic.environment.planning.plan import Wishes, make_plan
@@ -49,6 +51,21 @@ def test_a_build_from_another_index_is_refused_and_the_other_way_is_offered():
     assert "operator torchvision::nms does not exist" in found[0].what
     assert "%fastai_setup --torch 2.13.0 --torch-index registry" in found[0].next_step
     assert harm(make_plan(here), here, {"torchvision": "0.28.0+cpu", "fastai": "2.8.12"}) == ()
+
+
+def test_a_password_stays_out_of_the_words():
+    wishes = Wishes(torch="cu126", torch_index="https://me:secret@mirror.example/whl/cu126")
+    here = images.inventory({})
+    found = harm(make_plan(here, wishes), here, {"torch": "2.13.0"})
+    assert found[0].what.startswith("https://***@mirror.example/whl/cu126 has no torch")
+
+
+def test_without_an_index_it_is_said_that_there_is_none():
+    here = images.inventory({})
+    plan = dataclasses.replace(make_plan(here), index=None)
+    found = harm(plan, here, {"torch": "2.15.0"})
+    assert found[0].what.startswith("Without an index pip has no torch that fits")
+    assert "--torch-index registry" in found[0].next_step
 
 
 def test_a_solution_that_is_known_not_to_work_is_refused():

@@ -25,6 +25,8 @@ from fastmagic.environment.surroundings import Surroundings
 from fastmagic.environment.system_libraries import System
 from fastmagic.errors import BadInput, SetupError, Stopped
 
+from . import servers
+from .test_pip import NOWHERE
 from .wheels import build, unpack
 
 VERSION = "__version__ = {version!r}\ncuda = None\n"
@@ -107,7 +109,7 @@ def _no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _own_pip_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever this machine tells pip by itself does not count here."""
-    for name in [name for name in os.environ if name.startswith("PIP_")]:
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
 
@@ -186,7 +188,7 @@ def test_a_cuda_build_in_place_of_the_cpu_build_is_refused(world, index):
     torch_wheel(index, "2.15.0")
     build(index, "torchvision", "0.30.0", ("torch==2.15.0",))
     before = snapshot(world.interpreter)
-    with pytest.raises(SetupError, match="elsewhere") as caught:
+    with pytest.raises(SetupError, match="Without an index pip has no torch") as caught:
         setup(world, index)
     assert "--torch-index registry" in caught.value.next_step
     assert snapshot(world.interpreter) == before
@@ -200,7 +202,7 @@ def test_an_index_that_cannot_be_reached_is_said_at_once(world, index):
         world, ask_index=lambda url, package: Answer(package != "torch", "No answer.")
     )
     with pytest.raises(SetupError, match="cannot be reached: https://download"):
-        setup(away, index, torch_index=None)
+        setup(away, index, torch_index=None, index_url=None)
 
 
 def test_a_failing_install_is_told_in_plain_words_with_the_log(world, index):
@@ -399,9 +401,87 @@ def test_no_network_is_said_before_pip_is_started(world, index):
         world, ask_index=lambda url, package: Answer(False, "The index did not answer in 3 s.")
     )
     with pytest.raises(SetupError, match="did not answer in 3 s") as caught:
-        setup(away, index)
+        setup(away, index, index_url=None, find_links=None)
     assert "stays as it is" in caught.value.next_step
     assert not list((world.cache() / "logs").glob("*"))
+
+
+def test_an_index_that_does_not_know_fastai_is_no_refusal_beside_one_that_does(
+    world, index, monkeypatch
+):
+    """A company's own index in front of the public one, as pip.conf may have it."""
+    view = progress.View()
+    asked = dataclasses.replace(world, ask_index=Surroundings().ask_index)
+    with servers.serve(servers.status(404)) as own, servers.serve(servers.index(index)) as public:
+        monkeypatch.setenv("PIP_INDEX_URL", own)
+        monkeypatch.setenv("PIP_EXTRA_INDEX_URL", public)
+        where = {"index_url": None, "find_links": None, "torch_index": public}
+        report = setup(asked, index, dry_run=True, show=view, **where)
+    assert {row.package: row.then for row in report.plan.rows}["fastai"] == "2.8.12"
+    assert any("pip looks in its other places too" in note for note in view.notes)
+
+
+@pytest.mark.parametrize("by", ["a setting", "a flag"])
+def test_an_index_out_of_reach_is_no_refusal_where_there_is_a_folder_of_wheels(
+    world, index, monkeypatch, by
+):
+    monkeypatch.setenv("PIP_INDEX_URL", NOWHERE)
+    if by == "a setting":
+        monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    asked = dataclasses.replace(world, ask_index=Surroundings().ask_index)
+    where = {"index_url": None, "find_links": index if by == "a flag" else None}
+    report = setup(asked, index, dry_run=True, torch_index="registry", **where)
+    assert {row.package: row.then for row in report.plan.rows}["torch"] == "2.15.0+cpu"
+
+
+def test_where_pip_uses_no_index_none_is_asked_and_none_is_planned(world, index, monkeypatch):
+    def nobody(url, package):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    view = progress.View()
+    offline = dataclasses.replace(world, ask_index=nobody)
+    where = {"index_url": None, "find_links": None, "torch_index": None}
+    report = setup(offline, index, dry_run=True, show=view, **where)
+    assert {row.package: row.then for row in report.plan.rows}["torch"] == "2.15.0+cpu"
+    assert report.plan.index is None
+    assert "pip is told to use no index, so PyTorch's own is not used." in view.notes
+
+
+def test_of_uv_the_index_of_its_own_settings_is_asked(world, index, monkeypatch):
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))  # not uv's
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://index.example/simple")
+    away = dataclasses.replace(world, ask_index=lambda url, package: Answer(False, f"Not {url}."))
+    where = {"index_url": None, "find_links": None, "installer": "uv"}
+    with pytest.raises(SetupError, match=r"Not https://index\.example/simple"):
+        setup(away, index, **where)
+
+
+def test_a_password_reaches_the_index_and_is_shown_nowhere(world, index, capsys):
+    answers, heard = servers.index(index), []
+
+    def reply(handler):
+        heard.append(handler.headers.get("Authorization"))
+        answers(handler)
+
+    with servers.serve(reply) as url:
+        mirror = url.replace("//", "//me:secret@")
+        where = {"index_url": None, "torch_index": mirror, "dry_run": True}
+        report = setup(world, index, json=True, **where)
+    assert any(heard)
+    assert report.log is not None
+    shown = capsys.readouterr().out, repr(report), str(report), report.log.read_text("utf-8")
+    assert json.loads(shown[0])["plan"]["index"] == url.replace("//", "//***@")
+    assert not any("secret" in text for text in shown)
+
+
+def test_a_mirror_that_does_not_answer_is_named_without_its_password(world, index):
+    away = dataclasses.replace(world, ask_index=lambda url, package: Answer(package != "torch", ""))
+    where = {"index_url": None, "torch_index": "https://me:secret@mirror.example/whl/cpu"}
+    with pytest.raises(SetupError, match=r"//\*\*\*@mirror.example/whl/cpu\.") as caught:
+        setup(away, index, **where)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_kernel_that_has_the_old_modules_must_be_restarted(world, index):
@@ -456,6 +536,22 @@ def test_an_undo_goes_with_no_other_plan(world, index, flag):
 def test_an_address_that_is_none_is_refused_at_once(world, index, where):
     with pytest.raises(BadInput):
         setup(world, index, **where)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"index_url": "me:secret@mirror.example/simple"},
+        {"index_url": "secret@mirror.example/simple"},
+        {"index_url": "ftp://me:secret@mirror.example/simple"},
+        {"find_links": "me:secret@mirror.example/wheels"},
+    ],
+    ids=["index", "token", "ftp", "links"],
+)
+def test_an_address_that_is_none_is_refused_without_its_password(world, index, where):
+    with pytest.raises(BadInput, match=r"\*\*\*@mirror\.example") as caught:
+        setup(world, index, **where)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_real_run_says_before_it_acts_whether_it_can_be_undone(world, index):

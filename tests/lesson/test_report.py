@@ -62,7 +62,7 @@ def test_the_report_names_the_mistakes_in_words_as_well(tmp_path):
         tmp_path, judged=reports.judged(tmp_path / "data"), curves=reports.curves()
     )
     text = result.face().text()
-    assert "4 of 40 validation pictures were said wrong." in text
+    assert "Wrong on 4 of 40 validation pictures." in text
     assert "33.png, said cat 92 %, is dog" in " ".join(text.split())
     assert "training loss from 1.0000 to 0.0333" in text
     assert max(len(line) for line in text.splitlines()) <= 80
@@ -193,7 +193,9 @@ def test_only_of_pictures_a_photo_is_offered_to_be_asked_about(tmp_path):
         model = tmp_path / "export.pkl"
         return str(reports.result(tmp_path / "run", dls=dls, model=model))
 
-    assert said([tmp_path / "1.png"]).count('predict("my_photo.jpg")') == 2
+    offered = said([tmp_path / "1.png"])
+    assert "photo = learn.dls.valid_ds.items[0]\n" in offered
+    assert "learn.predict(photo)" in offered and '.predict("my_photo.jpg")' in offered
     assert "my_photo" not in said([(1.0, 2.0)])
     assert said([(1.0, 2.0)]).count("predict(item)") == 2
     assert "my_photo" in said(None)

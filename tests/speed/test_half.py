@@ -129,10 +129,10 @@ class Clock:
 @pytest.mark.parametrize(
     ("seconds", "name"),
     [
-        ([2.0, 1.0, 1.0, 2.0, 0.5, 0.9], "bf16"),
-        ([1.0, 1.0, 1.0, 0.9, 0.9, 0.9], "fp32"),
-        ([1.0, 1.0, 1.0, 2.0, 2.0, 2.0], "fp32"),
-        ([0.01, 0.02, 0.05], "fp32"),
+        ([2.0, 1.0, 2.0, 1.0, 0.5, 1.0, 0.6], "bf16"),
+        ([1.0, 1.0, 0.9, 1.0, 0.9, 1.0, 0.9], "fp32"),
+        ([1.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0], "fp32"),
+        ([0.01, 0.02], "fp32"),
     ],
     ids=["twice as quick", "hardly quicker", "slower", "a small network"],
 )
@@ -166,8 +166,8 @@ def test_short_steps_matter_where_there_are_many(tmp_path):
     from tests.guard.test_attach import make_learner
 
     learn, file = picture_learner(make_learner()), tmp_path / "precision.json"
-    steps = [0.04, 0.04, 0.04, 0.02, 0.02, 0.02]
-    assert trial.quicker(learn, 16, file, Clock(*steps[:3]))[0] == "fp32"
+    steps = [0.04, 0.04, 0.02] + [0.04, 0.02] * (trial.MOST - 1)
+    assert trial.quicker(learn, 16, file, Clock(*steps[:2]))[0] == "fp32"
     learn.dls.train.n = 1600
     assert trial.quicker(learn, 16, file, Clock(*steps))[0] == "bf16"
     assert len(json.loads(file.read_text())) == 2
@@ -179,7 +179,23 @@ def test_a_memory_that_is_damaged_is_tried_again(tmp_path):
     file = tmp_path / "precision.json"
     file.write_text("[")
     learn = picture_learner(make_learner())
-    assert trial.quicker(learn, 16, file, Clock(1.0, 1.0, 1.0, 0.2, 0.2, 0.2))[0] == "bf16"
+    steps = [1.0, 1.0, 0.2, 1.0, 0.2, 1.0, 0.2]
+    assert trial.quicker(learn, 16, file, Clock(*steps))[0] == "bf16"
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [[1.0, 1.0, 0.1, 4.0, 0.9, 5.0, 0.9], [1.0, 1.0, 0.5, 5.0, 0.5, 6.0, 0.5]],
+    ids=["in bf16", "in fp32"],
+)
+def test_what_a_busy_machine_says_is_not_remembered(tmp_path, steps):
+    from tests.guard.test_attach import make_learner
+
+    learn, file = picture_learner(make_learner()), tmp_path / "precision.json"
+    name, why = trial.quicker(learn, 16, file, Clock(*steps))
+    assert name == "fp32" and "--precision bf16" in why and not file.exists()
+    quiet = [1.0, 1.0, 0.5, 1.0, 0.5, 1.0, 0.5]
+    assert trial.quicker(learn, 16, file, Clock(*quiet))[0] == "bf16" and file.exists()
 
 
 @needs_units

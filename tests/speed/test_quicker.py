@@ -144,7 +144,9 @@ def test_only_the_pictures_that_are_looked_at_are_copied(small_folder, tmp_path)
     store = Path(platformdirs.user_cache_dir("fastmagic")) / "pictures"
     before = set(store.glob("*"))
     body = "learn.freeze()\nwith learn.precomputed(most=6, seed=1):\n    learn.fit(1, 1e-3)\n"
-    lesson(own, tmp_path / "runs", body)
+    result, _ = lesson(own, tmp_path / "runs", body)
+    assert result.choices["training"].startswith("6 of the 32 pictures, as many of each class")
+    assert "Training: 6 of the 32 pictures" in str(result)
     made = [Pictures(folder, (24, 24))._known for folder in set(store.glob("*")) - before]
     assert sorted(map(len, made)) == [6, 16]  # of those to train, of those to validate
 

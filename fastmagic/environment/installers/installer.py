@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastmagic.environment.installers import network, running, words
+from fastmagic.environment.installers.network import Settings
 from fastmagic.environment.installers.running import Heard, Outcome, Tell
 from fastmagic.environment.planning.plan import Plan
 from fastmagic.errors import SetupError
@@ -43,6 +44,21 @@ class Source:
         if self.index_url is not None:
             options += ["--index-url", self.index_url] if self.index_url else ["--no-index"]
         return [*options, "--find-links", self.find_links] if self.find_links else options
+
+    def over(self, settings: Settings) -> Settings:
+        """Give an installer's own settings as they are with these options.
+
+        Examples
+        --------
+        >>> Source(index_url="").over(Settings()).no_index
+        True
+        """
+        links = (*settings.find_links, *filter(None, [self.find_links]))
+        settings = dataclasses.replace(settings, find_links=links)
+        if self.index_url is None:
+            return settings
+        index, no_index = self.index_url or settings.index_url, not self.index_url
+        return dataclasses.replace(settings, index_url=index, no_index=no_index)
 
 
 @dataclass(frozen=True)
@@ -111,6 +127,7 @@ class Installer(abc.ABC):
     """
 
     title = ""
+    settings: Callable[[], Settings] = staticmethod(network.pip_settings)
 
     def __init__(
         self,

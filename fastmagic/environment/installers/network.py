@@ -47,12 +47,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Settings:
-    """What pip is told by its own settings about where packages come from.
+    """What an installer is told by its own settings about where packages come from and go.
 
     Attributes
     ----------
     index_url
         The index.
+    extra_index_urls
+        Indexes beside it.
     no_index
         Whether it must use none.
     find_links
@@ -63,14 +65,23 @@ class Settings:
         A file of certificates, or empty for the usual ones.
     breaks_system
         Whether it may change a Python that belongs to the operating system (PEP 668).
+    elsewhere
+        Settings that put packages into another folder: the name of each, and the folder.
     """
 
     index_url: str = PYPI
+    extra_index_urls: tuple[str, ...] = ()
     no_index: bool = False
     find_links: tuple[str, ...] = ()
     proxy: str = ""
     cert: str = ""
     breaks_system: bool = False
+    elsewhere: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether packages may come from other places than the index."""
+        return bool(self.extra_index_urls or self.find_links)
 
 
 def pip_settings(
@@ -112,15 +123,45 @@ def pip_settings(
             said[key[4:].lower().replace("_", "-")] = value
     return Settings(
         index_url=said.get("index-url", PYPI).rstrip("/"),
+        extra_index_urls=tuple(said.get("extra-index-url", "").split()),
         no_index=said.get("no-index", "").lower() in _YES,
         find_links=tuple(said.get("find-links", "").split()),
         proxy=said.get("proxy", ""),
         cert=said.get("cert", ""),
         breaks_system=said.get("break-system-packages", "").lower() in _YES,
+        elsewhere=tuple((name, said[name]) for name in _PLACES if said.get(name)),
     )
 
 
 _YES = ("1", "true", "yes", "on", "y", "t")
+_PLACES = ("target", "prefix", "root")
+
+
+def uv_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read uv's variables; its files, which have a format of their own, are left to uv.
+
+    Parameters
+    ----------
+    environ
+        The environment; the process's own by default.
+
+    Examples
+    --------
+    >>> uv_settings({"UV_DEFAULT_INDEX": "own=https://index.example/simple/"}).index_url
+    'https://index.example/simple'
+    """
+    env = os.environ if environ is None else environ
+    index = env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL") or PYPI
+    extra = f"{env.get('UV_INDEX', '')} {env.get('UV_EXTRA_INDEX_URL', '')}"
+    return Settings(
+        index_url=_without_name(index).rstrip("/"),
+        extra_index_urls=tuple(map(_without_name, extra.split())),
+        find_links=tuple(filter(None, env.get("UV_FIND_LINKS", "").split(","))),
+    )
+
+
+def _without_name(index: str) -> str:
+    return re.sub(r"^[\w.-]+=", "", index)
 
 
 def _files(env: Mapping[str, str], prefix: str, home: Path, system: str) -> list[Path]:
@@ -199,8 +240,7 @@ class Network:
         try:
             with _session(self.settings) as session:
                 reply = session.get(page, timeout=self.limit, stream=True)
-                text = next(reply.iter_content(PAGE_BYTES), b"").decode("utf-8", "replace")
-                return _judge(reply.status_code, text, package, shown)
+                return _judge(reply.status_code, _beginning(reply), package, shown)
         except requests.exceptions.SSLError:
             # pip may know the certificate: since 24.2 it asks the operating system for it.
             return Answer(True, f"{shown} answers, with a certificate that is not known here.")
@@ -210,6 +250,16 @@ class Network:
             return Answer(False, f"The proxy on the way to {shown} {why}. Check HTTPS_PROXY.")
         except (OSError, ValueError):  # among them every fault that requests knows
             return Answer(False, f"{shown} could not be reached. {INTERNET}")
+
+
+def _beginning(reply: Any) -> str:
+    """Read the first bytes of a page: an index may send it in many small pieces."""
+    read = bytearray()
+    for piece in reply.iter_content(PAGE_BYTES):
+        read += piece
+        if len(read) >= PAGE_BYTES:
+            break
+    return read.decode("utf-8", "replace")
 
 
 def _session(settings: Settings) -> Any:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from fastmagic import child
-from fastmagic.environment.installers import network, words
+from fastmagic import child, platforms
+from fastmagic.environment.installers import words
 from fastmagic.environment.installers.installer import Chosen, Installer, Patience, Source
 from fastmagic.environment.installers.running import Heard, Outcome, redacted
 from fastmagic.environment.planning.plan import Plan
@@ -28,12 +29,18 @@ SLOWEST = 100_000  # bytes a second: where pip tells no bytes, a download may be
 LONG_SILENCE = 1800.0  # seconds: unpacking PyTorch's gigabytes, or a build, on a slow disk
 
 
+# What a setting of the person's may not do: silence pip, keep it from installing, leave out what
+# the others need, start another Python's. A variable counts before pip.conf; an empty one is none.
+USUAL_WAYS = {"PIP_QUIET": "0", "PIP_DRY_RUN": "0", "PIP_NO_DEPS": "0", "PIP_PYTHON": ""}
+
 # pip refuses an externally managed Python itself, but not in a dry run. It needs importing alone.
 _ASK = """
 import json, os, sys, sysconfig, pip
 marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
 managed = sys.prefix == getattr(sys, "base_prefix", sys.prefix) and os.path.isfile(marker)
-print("fastmagic-answer:" + json.dumps({"pip": pip.__version__, "managed": managed}))
+path = [os.path.realpath(folder) for folder in sys.path]
+answer = {"pip": pip.__version__, "managed": managed, "path": path}
+print("fastmagic-answer:" + json.dumps(answer))
 """
 
 
@@ -63,11 +70,13 @@ class Pip(Installer):
 
     def _find_version(self) -> tuple[int, ...]:
         answer = child.ask((self._executable, "-c", _ASK), VERSION_SECONDS)
-        if answer.data.get("managed") and not network.pip_settings().breaks_system:
+        settings = self.settings()
+        if answer.data.get("managed") and not settings.breaks_system:
             raise SetupError(*words.explain(["error: externally-managed-environment"]))
         found = re.match(r"\d+(\.\d+)*", str(answer.data.get("pip", "")))
         if not found:
             raise SetupError(*words.explain([answer.words]))
+        _mind_places(settings.elsewhere, answer.data.get("path", ()))
         return tuple(int(part) for part in found[0].split("."))
 
     def _command(self, folder: Path, dry: bool) -> list[str]:
@@ -85,7 +94,9 @@ class Pip(Installer):
         # Where site-packages cannot be written pip would install into ~/.local, without a word and
         # where no undo would look; it shall fail instead.
         own["PIP_USER"] = "0"
-        return {**super()._environment(folder), **own}
+        if self._source.index_url:  # pip would pass over an index that is asked for
+            own["PIP_NO_INDEX"] = "0"
+        return {**super()._environment(folder), **USUAL_WAYS, **own}
 
     def _hear(self, line: str) -> Heard:
         return hear(line, (self._version or ()) >= FIRST_WITH_BYTES)
@@ -120,6 +131,22 @@ class Pip(Installer):
     def _read(self, outcome: Outcome, folder: Path) -> tuple[Chosen, ...]:
         del outcome
         return read_report(folder / "report.json")
+
+
+def _mind_places(elsewhere: Iterable[tuple[str, str]], path: Sequence[str]) -> None:
+    """Refuse where a setting puts packages into a folder that this Python does not look in.
+
+    No option of every pip's takes back what a pip.conf says here.
+    """
+    for name, folder in elsewhere:
+        place = platforms.expanded(folder).resolve()
+        if not any(Path(one).is_relative_to(place) for one in path):
+            raise SetupError(
+                "A setting of pip puts packages where this Python does not look for them: "
+                f"{name} = {folder}.",
+                f"Unset PIP_{name.upper()} (import os; os.environ.pop('PIP_{name.upper()}')), or "
+                f"take it out of pip.conf (%pip config list), {words.AGAIN}",
+            )
 
 
 def hear(line: str, has_bytes: bool = True) -> Heard:

@@ -239,5 +239,8 @@ def redacted(text: str) -> str:
     --------
     >>> redacted("--index-url https://me:secret@index.example/simple")
     '--index-url https://***@index.example/simple'
+    >>> redacted("--index-url me:secret@index.example/simple")
+    '--index-url ***@index.example/simple'
     """
-    return re.sub(r"(\w+://)[^/\s@]+@", r"\1***@", text)
+    without_scheme = r"""(?<![^\s'"=/])[^\s'"=/\\:@]+:[^\s'"/\\]+@"""
+    return re.sub(rf"(?<=//)[^/\s]+@|{without_scheme}", "***@", text)

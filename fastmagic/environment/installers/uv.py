@@ -11,7 +11,9 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from fastmagic.environment.installers import network
 from fastmagic.environment.installers.installer import Chosen, Installer
+from fastmagic.environment.installers.network import Settings
 from fastmagic.environment.installers.running import Heard, Outcome
 from fastmagic.environment.planning.plan import Plan
 from fastmagic.errors import SetupError
@@ -41,6 +43,7 @@ class Uv(Installer):
     """
 
     title = "uv"
+    settings: Callable[[], Settings] = staticmethod(network.uv_settings)
     find: Find = staticmethod(shutil.which)
     _program: tuple[str, ...] = ()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from fastmagic.environment.installers.running import redacted
 from fastmagic.environment.inventory import PINNED, Inventory
 from fastmagic.environment.planning.known_bad import BadPair, known_bad
 from fastmagic.environment.planning.plan import Plan, make_plan, remedy_for
@@ -75,11 +76,11 @@ def _wrong_builds(plan: Plan, chosen: Mapping[str, str]) -> Iterator[Refusal]:
         if then is None or then.partition("+")[2] == plan.label:
             continue
         lines = " ".join(map(str, plan.otherwise))
-        yield Refusal(
-            f"{plan.index} has no {name} that fits; pip would take {then} from elsewhere. "
-            f"{plan.why_index}".strip(),
-            lines,
-        )
+        what = f"Without an index pip has no {name} that fits; it would take {then}."
+        if plan.index:
+            where = redacted(plan.index)
+            what = f"{where} has no {name} that fits; pip would take {then} from elsewhere."
+        yield Refusal(f"{what} {plan.why_index}".strip(), lines)
 
 
 def _bad_pairs(plan: Plan, here: Inventory, chosen: Mapping[str, str]) -> Iterator[Refusal]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,9 @@ from fastmagic.lesson.report.tables import WHOLE, confusion_table, epochs_table,
 
 if TYPE_CHECKING:
     from fastmagic.lesson.forecast.words import Forecast
+
+EXAMPLE = "learn.dls.valid_ds.items[0]"
+"""A picture that is there for certain, for a first question."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,7 @@ class TrainResult(Shown):
             parts.append(Heading("Incidents"))
             parts += [Text(f"{incident}.") for incident in self.incidents]
         parts += self._what_is_left()
-        return Face(f"Lesson 1: {self.data}, {self.recipe}", tuple(parts))
+        return Face(f"Lesson 1: {last_name(self.data)}, {self.recipe}", tuple(parts))
 
     def _accuracies(self) -> list[Part]:
         """Set each stage's accuracy, how far it can be trusted, and what the lesson reached."""
@@ -166,7 +170,8 @@ class TrainResult(Shown):
         parts: list[Part] = [Heading("Training"), epochs_table(self.stages), *self._curves]
         kept = ("arch", "weights", "size", "bs", "precision", "seed")
         told = [f"{name} {self.arguments[name]}" for name in kept if self.arguments.get(name)]
-        lines = [f"Settings: {', '.join(told)}."] if told else []
+        lines = [f"Data: {self.path}"] if last_name(self.data) != self.data else []
+        lines += [f"Settings: {', '.join(told)}."] if told else []
         lines += [f"{name.capitalize()}: {why}" for name, why in self.choices.items()]
         return [*parts, *(Text(line, quiet=True) for line in lines)]
 
@@ -185,7 +190,7 @@ class TrainResult(Shown):
         if self.judged is None or not self.judged.files:
             return []
         wrong = int((~self.judged.right).sum())
-        said = f"{wrong:,} of {len(self.judged.files):,} validation pictures were said wrong."
+        said = f"Wrong on {wrong:,} of {len(self.judged.files):,} validation pictures."
         parts: list[Part] = [Heading("What it gets wrong"), Text(said)]
         if wrong or len(self.judged.classes) <= WHOLE:
             parts.append(confusion_table(self.judged))
@@ -211,18 +216,19 @@ class TrainResult(Shown):
         where = Text(f"Everything is in {self.folder}", quiet=True)
         if self.model is None:
             return [where]
-        asked, about = "Ask it about a photo of yours:", '"my_photo.jpg"'
-        if not self._reads_files():  # a body may train on a table, or on texts
-            asked, about = "Ask it about one more of what it was trained with:", "item"
+        if self._reads_files():
+            asked = "Ask it about a photo, of the validation pictures or of yours:"
+            here, there = f"photo = {EXAMPLE}\nlearn.predict(photo)", '"my_photo.jpg"'
+        else:  # a body may train on a table, or on texts
+            asked = "Ask it about one more of what it was trained with:"
+            here, there = "learn.predict(item)", "item"
+        load = f"load_learner({str(self.model)!r}).predict({there})"
         return [
             Heading("The model"),
             Text(asked),
-            Code(f"learn.predict({about})"),
+            Code(here),
             Text("and anywhere else, with plain fastai and without fastmagic:"),
-            Code(
-                "from fastai.vision.all import *\n"
-                f"load_learner({str(self.model)!r}).predict({about})"
-            ),
+            Code(f"from fastai.vision.all import *\n{load}"),
             where,
         ]
 
@@ -243,3 +249,14 @@ class TrainResult(Shown):
         took = faces.duration(self.seconds)
         done = {"finished": "Finished", "stopped": "Stopped", "failed": "Failed"}[self.status]
         return f"{done}: {reached}, in {took} on {self.device.upper()}."
+
+
+def last_name(data: str) -> str:
+    """Give the last name of a path or an address, which is all that a title has room for.
+
+    Examples
+    --------
+    >>> last_name("/home/me/my_photos"), last_name("sample")
+    ('my_photos', 'sample')
+    """
+    return re.split(r"[/\\]", data.rstrip("/\\"))[-1] or data
