@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastmagic.data.get import data_card, get_data
+    from fastmagic.data.get import data_card, get_data, list_data
     from fastmagic.environment.report import SetupReport
     from fastmagic.environment.setup import fastai_setup
     from fastmagic.errors import FastMagicError
@@ -33,6 +33,7 @@ _ROOMS = {
     "fastai_setup": "fastmagic.environment.setup",
     "get_data": "fastmagic.data.get",
     "gpu_check": "fastmagic.gpu.check",
+    "list_data": "fastmagic.data.get",
     "prune": "fastmagic.lesson.prune",
     "train_lesson1": "fastmagic.lesson.train",
 }
@@ -47,6 +48,7 @@ __all__ = [
     "fastai_setup",
     "get_data",
     "gpu_check",
+    "list_data",
     "load_ipython_extension",
     "prune",
     "train_lesson1",

@@ -192,7 +192,7 @@ def one_line(text: str) -> str:
     >>> one_line("a cat\\nand a dog")
     'a cat and a dog'
     """
-    return re.sub(r"[\t\n]", " ", harmless(text))
+    return re.sub(r"[\t\n\u2028\u2029]", " ", harmless(text))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], name: str = "") -> Table:

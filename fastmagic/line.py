@@ -35,14 +35,25 @@ def read_line(parser: Any, line: str) -> Any:
     if unknown and not unknown[0].startswith("-"):
         raise BadInput(
             f"{command} does not know what to do with {unknown[0]!r}.",
-            f'A path with blanks goes into quotes: "my pictures", "{{path}}". {command} -h shows '
-            "what it takes.",
+            _meant(command, unknown, flags, args)
+            or f'A path with blanks goes into quotes: "my pictures", "{{path}}". {command} -h '
+            "shows what it takes.",
         )
     if unknown:
         near = did_you_mean(unknown[0].split("=")[0], flags)
         known = near or f"{command} takes {', '.join(flags)}."
         raise BadInput(f"{command} does not know {unknown[0]!r}.", known)
     return args
+
+
+def _meant(command: str, words: list[str], flags: list[str], args: Any) -> str:
+    """Say what a single word without a flag was meant for; empty where that is not clear."""
+    word = words[0]
+    if len(words) > 1 or getattr(args, "data", "") is not None:
+        return ""
+    data = f'"{word}"' if re.search(r"\s", word) else word
+    meant = f"--{word}" if f"--{word}" in flags else f"--data {data}"
+    return f"Did you mean {command} {meant}?"
 
 
 def split_line(line: str) -> list[str]:

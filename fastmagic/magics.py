@@ -232,7 +232,7 @@ class FastMagics(Magics):
     @argument(
         "--precision",
         metavar="auto|fp32|fp16|bf16",
-        help="What the network computes in; auto takes what pays on this GPU.",
+        help="What the network computes in; auto takes what is quicker on this machine.",
     )
     @switch("--freeze-bn", "Keep the batch norms of the network's body as ImageNet left them.")
     @switch(
@@ -309,7 +309,7 @@ class FastMagics(Magics):
                 f"--data {asked} does not go with --continue: the learner knows {after.data}.",
                 "Leave --data out, or leave --continue out and begin anew.",
             )
-        return after.path
+        return after.data
 
     def _trained(self, data: Any, cell: str | None, after: Any, flags: Any, run: Any) -> Any:
         """Run a lesson."""

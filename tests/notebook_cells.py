@@ -13,10 +13,11 @@ if importlib.util.find_spec("fastmagic") is None:
 QUICKSTART = [
     (
         "words",
-        "# fastmagic in 30 seconds\n\n"
+        "# fastmagic in two minutes\n\n"
         "Cats and dogs that the package draws itself: no download, no GPU needed. Run the cells "
         "from the top.",
     ),
+    ("code", INSTALL),
     ("code", "%load_ext fastmagic"),
     ("words", "Will training run here, and on what?"),
     ("code", "%gpu_check"),

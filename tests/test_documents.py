@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
+import fastmagic
 from fastmagic import magics
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +47,30 @@ def test_the_reference_has_every_flag_and_no_other(name):
 def test_the_reference_has_every_setting_and_no_other():
     traits = magics.FastMagics.class_own_traits(config=True)
     assert set(re.findall(r"%config FastMagics\.(\w+)", REFERENCE)) == set(traits)
+
+
+IN_PYTHON = part_of(REFERENCE, "In Python")
+
+
+def test_the_reference_has_every_public_name():
+    said = set(re.findall(r"`(\w+)[`(]", IN_PYTHON))
+    assert not set(fastmagic.__all__) - said
+
+
+@pytest.mark.parametrize("row", re.findall(r"^\| `\w+\(.*\|$", IN_PYTHON, re.MULTILINE))
+def test_what_a_call_is_said_to_give_it_gives(row):
+    _, calls, _, gives, _ = row.split("|")
+    names = set(re.findall(r"`(\w+)\(", calls))
+    assert names <= set(fastmagic.__all__)
+    call = getattr(fastmagic, names.pop())
+    given = eval(call.__annotations__["return"], call.__globals__)
+    if given is Path:
+        return
+    fields = {one.name for one in dataclasses.fields(given)}
+    of_each = "each with `name`, `here`, `folder`"
+    attributes = set(re.findall(r"`(\w+)`", gives.replace(of_each, "")))
+    assert len(attributes) > 1
+    assert attributes <= fields | set(dir(given))
 
 
 @pytest.mark.parametrize("file", ["README.md", "docs/reference.md", "CONTRIBUTING.md"])

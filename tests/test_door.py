@@ -19,6 +19,11 @@ def test_the_public_names_are_sorted_and_all_there():
         assert getattr(fastmagic, name) is not None
 
 
+def test_what_the_docstring_of_get_data_names_is_at_the_door():
+    assert "`list_data()` shows them" in fastmagic.get_data.__doc__
+    assert "dogscats" in str(fastmagic.list_data())
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'train_lesson2'"):
         fastmagic.train_lesson2  # noqa: B018

@@ -304,10 +304,31 @@ def test_how_names_carry_the_class_travels_with_the_data(loaded, folder, tmp_pat
     assert ["--label-pattern" in text for text in put] == [True, False]
 
 
-@pytest.mark.parametrize("line", ["get_data My Pictures", "get_data sample # mine"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("get_data My Pictures", "get_data sample # mine", "gpu_check sample"),
+        *("train_lesson1 My Pictures", "train_lesson1 --data My Pictures"),
+    ],
+)
 def test_a_word_too_many_is_told_with_the_quotes_that_were_missing(loaded, line):
     with pytest.raises(BadInput, match="quotes"):
         loaded.run_line_magic(*line.split(" ", 1))
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("sample", "--data sample"),
+        ("--epochs 1 sample", "--data sample"),
+        ("'My Pictures'", '--data "My Pictures"'),
+        ("fresh", "--fresh"),
+    ],
+)
+def test_a_single_word_is_a_data_set_whose_flag_was_forgotten(loaded, words, meant):
+    with pytest.raises(BadInput) as caught:
+        loaded.run_line_magic("train_lesson1", words)
+    assert caught.value.next_step == f"Did you mean %train_lesson1 {meant}?"
 
 
 def test_a_cell_that_is_not_remembered_and_loads_us_shows_its_result_once(shell, capsys):

@@ -73,6 +73,23 @@ class Source:
         """The reported md5 as a checksum is written; empty where none was reported."""
         return f"md5:{self.reported_md5}" if self.reported_md5 else ""
 
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """What is known of its hashes, each in words.
+
+        Examples
+        --------
+        >>> Source("https://a.org/a.tgz", checksum="md5:1f", first_mib_md5="2e").hashes
+        ('md5:1f, checked', 'md5:2e of the first MiB')
+        """
+        first = self.first_mib_md5
+        said = (
+            f"{self.checksum}, checked" if self.checksum else "",
+            f"{self.reported}, as reported" if self.reported else "",
+            f"md5:{first} of the first MiB" if first else "",
+        )
+        return tuple(filter(None, said))
+
 
 @dataclass(frozen=True)
 class DataSet:

@@ -19,6 +19,7 @@ from fastmagic.data.entry import Source
 from fastmagic.data.places import Place, Record
 from fastmagic.data.web import refused
 from fastmagic.data.web.address import fingerprint, shown
+from fastmagic.data.web.unreached import together
 from fastmagic.data.web.verify import hash_file
 from fastmagic.errors import ArchiveError, DownloadError
 from fastmagic.progress import View
@@ -66,7 +67,7 @@ def fill(place: Place, order: Order, view: View) -> None:
     Raises
     ------
     DownloadError
-        When no source gives it; every source's reason is in the message.
+        When no source gives it; every source's reason is in the message, once where it is one.
     ArchiveError
         When the only source's archive cannot be unpacked; it is put aside.
     """
@@ -82,6 +83,8 @@ def fill(place: Place, order: Order, view: View) -> None:
                 view.note(f"{error.what} Trying another archive of it.")
     if len(said) == 1:
         raise said[0][1]
+    if alike := together(place.folder.name, [error for _, error in said]):
+        raise alike from said[-1][1]
     reasons = " ".join(f"{name}: {error.what}" for name, error in said)
     msg = f"{place.folder.name} could be had from none of its {len(said)} archives. {reasons}"
     raise DownloadError(msg, said[-1][1].next_step) from said[-1][1]

@@ -34,6 +34,8 @@ class Listed:
         Where its pictures are, or will be.
     addresses
         Where it is downloaded from.
+    hashes
+        What is known of the hashes of the archive at each of these.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Listed:
     where: str
     folder: Path
     addresses: tuple[str, ...]
+    hashes: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,13 @@ class DataList(Shown):
         return Face("Data sets", (faces.table(head, rows), Text(also, quiet=True), *more))
 
     def _more(self) -> list[Text]:
-        lines = [
-            Text(f"{one.name}: {address}")
-            for one in self.sets
-            for address in one.addresses or ("drawn by this package",)
-        ]
+        lines = []
+        for one in self.sets:
+            if not one.addresses:
+                lines.append(Text(f"{one.name}: drawn by this package"))
+            for address, hashes in zip(one.addresses, one.hashes, strict=True):
+                lines.append(Text(f"{one.name}: {address}"))
+                lines += [Text(said, quiet=True) for said in hashes]
         for folder, record in self.unpacked:
             lines.append(Text(f"Unpacked: {folder}", strong=True))
             if record.archive:
@@ -163,6 +168,7 @@ def _listed(
         where,
         folder,
         tuple(source.url for source in entry.sources),
+        tuple(source.hashes for source in entry.sources),
     )
 
 

@@ -10,6 +10,7 @@ placed by `guard.loaders`. When the cell ends, however it ends, everything is pu
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 
 from fastai.callback.progress import ProgressCallback
@@ -88,6 +89,7 @@ class Attached:
 
     def _protect(self, learner: Learner) -> None:
         learner.__class__ = protected(type(learner), self._additions)
+        learner.lock = threading.RLock()  # for a callback that validates when a validation ends
         if self.session.channels_last:
             layout.channels_last(learner, device_of(learner))
         self.session.learners.append(learner)
@@ -142,6 +144,7 @@ def detach(learner: Learner, *, progress: bool = True) -> None:
     """Make a learner plain fastai again, with the progress bar that fastai gives it."""
     if isinstance(learner, Protected):
         learner.__class__ = learner._plain
+        learner.lock = threading.Lock()
     learner._end_cleanup()  # after an error fastai still holds the last batch, and its memory
     learner.remove_cbs(Watch)
     learner.remove_cbs(half.MixedPrecision)

@@ -21,19 +21,43 @@ from fastai.torch_core import TensorImage, to_device
 from fastcore.foundation import L
 
 from fastmagic.guard import positions
-from fastmagic.guard.positioned import OURS, Positioned, positioned
+from fastmagic.guard.positioned import END, OURS, Positioned, positioned
 from fastmagic.ranks.team import Team
 from fastmagic.speed import augment
 
 
-def batches(loader: Any, begin: int = 0) -> Iterator[Any]:
-    """Give a loader's batches from the one with this number on, as a whole pass would give them."""
+def batches(loader: Any, begin: int = 0, before: Callable[[int], object] = bool) -> Iterator[Any]:
+    """Give a loader's batches from the one with this number on, as a whole pass would give them.
+
+    Parameters
+    ----------
+    loader
+        fastai's, torch's, or anything that gives batches.
+    begin
+        The number of the first.
+    before
+        Called with a batch's number before it is loaded, where the loader is not fastai's: its data
+        set may draw.
+    """
+    if not hasattr(loader, "do_item"):
+        return itertools.islice(_each_told(loader, before), begin, None)
     by_numbers = isinstance(loader, Positioned) and "get_idxs" not in vars(loader)
     skips = begin and by_numbers and getattr(loader, "indexed", False)
     if skips:
         loader._skip = begin
     coming = _by_the_host(loader) if getattr(loader, "_on_host", False) else iter(loader)
     return coming if skips else itertools.islice(coming, begin, None)
+
+
+def _each_told(loader: Any, before: Callable[[int], object]) -> Iterator[Any]:
+    """Give a loader's batches; tell of each before it is loaded."""
+    coming = iter(loader)
+    for number in itertools.count():
+        before(number)
+        batch = next(coming, END)
+        if batch is END:
+            return
+        yield batch
 
 
 def _by_the_host(loader: Any) -> Iterator[Any]:

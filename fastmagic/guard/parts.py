@@ -126,8 +126,13 @@ def replaced(output: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(output, torch.Tensor):
         return change(output)
     if isinstance(output, (tuple, list)):
-        return type(output)(replaced(one, change) for one in output)
+        return _like(output, [replaced(one, change) for one in output])
     return output
+
+
+def _like(output: Any, pieces: list[Any]) -> Any:
+    """Put pieces together as a tuple or list is; torchvision's networks give named tuples."""
+    return type(output)(*pieces) if hasattr(output, "_fields") else type(output)(pieces)
 
 
 def joined(outs: list[Any]) -> Any:
@@ -135,7 +140,9 @@ def joined(outs: list[Any]) -> Any:
 
     if isinstance(outs[0], torch.Tensor):
         return torch.cat(outs)
-    return type(outs[0])(joined(list(pieces)) for pieces in zip(*outs, strict=True))
+    if not isinstance(outs[0], (tuple, list)):
+        return outs[0]  # as `replaced` leaves it; a named tuple may hold None
+    return _like(outs[0], [joined(list(pieces)) for pieces in zip(*outs, strict=True)])
 
 
 def go_back(outs: list[Any], grads: list[Any]) -> None:

@@ -7,6 +7,7 @@ or in one that loads. Of several processes of one training each loads its own pa
 from __future__ import annotations
 
 import copyreg
+from collections import Counter
 from collections.abc import Callable, Iterator
 from multiprocessing import context
 from numbers import Integral
@@ -15,6 +16,7 @@ from typing import Any
 from fastai.torch_core import TensorImage, to_device
 from fastai.vision.augment import Resize
 from fastcore.basics import chunked
+from fastcore.foundation import L
 
 from fastmagic.guard import positions
 from fastmagic.guard.positions import Position
@@ -38,6 +40,46 @@ END = object()
 """What stands for the end of a pass."""
 
 
+class Again(int):
+    """The number of a picture that came before in the same pass, as where some are drawn oftener.
+
+    Examples
+    --------
+    >>> told_apart([3, 5, 3])[2].time
+    1
+    """
+
+    time = 0
+
+    def __new__(cls, number: int, time: int) -> Again:
+        made = super().__new__(cls, number)
+        made.time = time
+        return made
+
+    def __reduce__(self) -> Any:
+        return Again, (int(self), self.time)
+
+
+def told_apart(numbers: Any) -> Any:
+    """Give a pass's numbers, with those told apart that come again: each is drawn for anew."""
+    if not isinstance(numbers, (list, L)) or len(set(numbers)) == len(numbers):
+        return numbers
+    times: Counter[int] = Counter()
+    found = []
+    for number in numbers:
+        if isinstance(number, Integral) and times[int(number)]:
+            found.append(Again(int(number), times[int(number)]))
+        else:
+            found.append(number)
+        times[number] += 1
+    return found
+
+
+def _place(item: Any) -> tuple[object, ...]:
+    """Give an item's own position within a pass."""
+    return ("item", item, item.time) if isinstance(item, Again) else ("item", item)
+
+
 class Positioned:
     """The overridden method; mixed in front of the loader's own class while a cell runs."""
 
@@ -57,9 +99,9 @@ class Positioned:
             return super().do_item(item)  # type: ignore[misc]
         seed, position = self._at
         if self._loading:
-            positions.set_item(seed, *position, "item", item)
+            positions.set_item(seed, *position, *_place(item))
             return self._loaded(item)
-        with positions.at_item(seed, *position, "item", item):
+        with positions.at_item(seed, *position, *_place(item)):
             return self._loaded(item)
 
     def create_batches(self, samps: Any) -> Iterator[Any]:
@@ -85,7 +127,7 @@ class Positioned:
         for some in self.chunkify(numbers):
             shares = []
             for number in some:
-                positions.set_python(seed, *position, "item", number)
+                positions.set_python(seed, *position, *_place(number))
                 shares.append(self._shares(resize))
             yield self._batches.make(list(some), shares, resize.mode)
 
@@ -118,7 +160,7 @@ class Positioned:
 
     def get_idxs(self) -> Any:
         """Give the order, without the batches that an earlier process has trained on."""
-        numbers = super().get_idxs()  # type: ignore[misc]
+        numbers = told_apart(super().get_idxs())  # type: ignore[misc]
         batch = self.bs or 1  # type: ignore[attr-defined]
         skipped, self._skip = self._skip * batch, 0
         rest = numbers[skipped:] if skipped else numbers

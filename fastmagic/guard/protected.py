@@ -1,9 +1,10 @@
 """A learner's class while a cell runs: its own, with a few methods overridden.
 
 `fit` counts the stages, skips those that are done and enters one in the middle; `lr_find`, which
-calls `fit`, is no stage and leaves no trace; `tta` remembers its accuracy; a batch is done in parts
-where it has to be, its position sets what is drawn, and waiting is told from working. What is
-pickled meanwhile (`learn.export()` inside the body) is pickled as plain fastai.
+calls `fit`, is no stage and leaves no trace; `tta` remembers its accuracy; the position of a batch
+sets what is drawn, and waiting is told from working. What is pickled meanwhile (`learn.export()`
+inside the body) is pickled as plain fastai. What a learner's class may have of its own, such as a
+way back from the loss, is in `guard.behind`.
 """
 
 from __future__ import annotations
@@ -14,26 +15,19 @@ from collections.abc import Callable
 from typing import Any
 
 from fastai.learner import (
-    CancelBackwardException,
     CancelBatchException,
     CancelEpochException,
     CancelFitException,
-    CancelStepException,
     CancelTrainException,
     CancelValidException,
-    Learner,
 )
 from fastcore.foundation import L
 
-from fastmagic.guard import finds, going_on, loaders, mending, snapshot, state
+from fastmagic.guard import finds, going_on, snapshot, state
+from fastmagic.guard.behind import Behind
+from fastmagic.guard.seen import is_one_class_each
 from fastmagic.guard.stages import Stage
-from fastmagic.guard.steps import Step
-from fastmagic.guard.updating import careful_step
 from fastmagic.guard.watch import Watch
-from fastmagic.speed import together
-
-DONE = object()
-"""What stands for the end of a pass."""
 
 FINDING = "finding a learning rate"
 """What the live view says while `lr_find` runs."""
@@ -57,6 +51,8 @@ class Protected:
 
     watch: Watch
     dl: Any
+    loss_func: Any
+    lock: Any
     _plain: type
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -69,11 +65,12 @@ class Protected:
         """Fit as fastai does; skip what an earlier process has done of it."""
         kwargs = dict(**dict(zip(FIT, args, strict=False)), **kwargs)
         args = args[len(FIT) :]
-        session = self.watch.session
+        session, loss = self.watch.session, self.loss_func
         if session.doing:  # lr_find, which is no stage
             try:
                 super().fit(n_epoch, *args, **kwargs)  # type: ignore[misc]
             finally:
+                self.loss_func = loss
                 _sweep(kwargs.get("cbs"))
             return
         stage = Stage(len(session.stages) + 1, int(n_epoch), _layers(self))
@@ -90,6 +87,7 @@ class Protected:
                 super().fit(n_epoch, *args, **kwargs)  # type: ignore[misc]
                 self.watch.ended(stage)
             except BaseException:
+                self.loss_func = loss  # MixUp has its own meanwhile
                 self.watch.save()  # where it stands, if that is between two steps
                 raise
             finally:
@@ -101,6 +99,8 @@ class Protected:
 
         The loss of a step is here when the step is over, where a GPU would have to be waited for.
         """
+        if event_name == "after_backward":
+            self._finish_backward()
         if event_name == "after_batch":
             loss = getattr(self, "loss", None)
             here = self.watch.pace.told(loss)
@@ -127,37 +127,6 @@ class Protected:
             self.train_iter = epoch * len(self.dls.train)  # type: ignore[attr-defined]
             self._with_events(self._do_epoch, "epoch", CancelEpochException)  # type: ignore[attr-defined]
 
-    def all_batches(self) -> None:
-        """Run a loader's batches as fastai does, from where an earlier process has stopped.
-
-        Where the loader fails for want of a process or of memory, or memory runs short, the pass is
-        entered again at the same batch, with what mends that.
-        """
-        watch, session = self.watch, self.watch.session
-        self.n_iter = len(self.dl)
-        with watch.passing() as pace:
-            pace.asks()
-            step = watch.steps = watch.first_step()
-            session.enter_at(step)
-            coming = loaders.batches(self.dl, step)
-            while True:
-                try:
-                    batch = next(coming, DONE)
-                    if batch is DONE:
-                        break
-                    self.one_batch(step, batch)
-                    step += 1
-                    if not mending.eased(session, self.dl):
-                        continue
-                except (RuntimeError, MemoryError, OSError, EOFError) as error:
-                    if watch.torn:
-                        raise
-                    mending.mended(session, self.dl, watch.steps, error)
-                step = watch.steps
-                watch.place_again(self.dl)
-                coming = loaders.batches(self.dl, step)
-            pace.begins()
-
     def one_batch(self, i: int, b: Any) -> None:
         """Run one batch as fastai does, and tell waiting for the loader from working.
 
@@ -176,50 +145,36 @@ class Protected:
         if ended is not None:
             raise ended
         watch.pace.ends()
-        watch.session.look_at_the_clock()
-        watch.session.stop_together()
+        if not watch.session.beside:  # else after the fit's own step
+            watch.session.look_at_the_clock()
+            watch.session.stop_together()
 
-    def _do_one_batch(self) -> None:
-        """Do one batch as fastai does, in parts where the whole does not fit in memory."""
-        watch, session = self.watch, self.watch.session
-        loader = getattr(self, "dl", None)  # none where a body takes a step by hand
-        team = getattr(loader, "_team", None)  # None where a batch is not shared
-        anatomy = watch.anatomy_of(self.model)  # type: ignore[attr-defined]
-        watch.step = step = Step(
-            self, anatomy, session.splits, watch.zeroed, team, session.also_in_parts
-        )
-        try:
-            self.pred = step.forward()
-            self.yb = step.targets()
-            self("after_pred")
-            if len(self.yb):
-                self.loss_grad = self.loss_func(self.pred, *self.yb)  # type: ignore[attr-defined]
-                self.loss = self.loss_grad.clone()
-            self("after_loss")
-            watch.pace.send(getattr(self, "loss", None))
-            if self.training and len(self.yb):  # type: ignore[attr-defined]
-                self._do_grad_opt()
-        finally:
-            self.watch.step = None  # it holds the batch's graph
-
-    def _do_grad_opt(self) -> None:
-        """Go back and update as fastai does, and know that the gradients are zero afterwards."""
-        if self._plain._do_grad_opt is not Learner._do_grad_opt:  # type: ignore[attr-defined]
-            super()._do_grad_opt()  # type: ignore[misc]
-            return
-        with_events = self._with_events  # type: ignore[attr-defined]
-        with_events(self._backward, "backward", CancelBackwardException)
-        with_events(self._step, "step", CancelStepException)
-        self.watch.zeroed = together.zeroed(self.opt)  # type: ignore[attr-defined]
+    def all_batches(self) -> None:
+        """Run a loader's batches, in the learner's own way where it has one."""
+        with self.watch.passing() as pace:
+            pace.asks()
+            super().all_batches()  # type: ignore[misc]
+            pace.begins()
 
     def _backward(self) -> None:
-        step = self.watch.step
-        alone = step.team.alone
-        with contextlib.nullcontext() if alone else step.team.summed(self.model, step.apart):  # type: ignore[attr-defined]
-            step.backward(self.loss_grad)
+        """Go back from the loss, and through the body where the learner's own way stops before."""
+        with self._summed():
+            super()._backward()  # type: ignore[misc]
+            if self.watch.step is not None:
+                self.watch.step.finish()
 
-    def _step(self) -> None:
-        careful_step(self.opt, self.watch.session.memory_in_optimizer)  # type: ignore[attr-defined]
+    def _finish_backward(self) -> None:
+        """Go back through the body where a callback went back from the loss by itself."""
+        step = self.watch.step
+        if step is not None and step.is_half_way:
+            with self._summed():
+                step.finish()
+
+    def _summed(self) -> Any:
+        """Sum the gradients of all processes when the block ends."""
+        step = self.watch.step
+        alone = step is None or step.team.alone
+        return contextlib.nullcontext() if alone else step.team.summed(self.model, step.apart)  # type: ignore[attr-defined]
 
     def _split(self, b: Any) -> None:
         super()._split(b)  # type: ignore[misc]
@@ -235,7 +190,7 @@ class Protected:
         found = finds.read(session.states, name, self)
         session.team.wait()  # rank 0 writes it only when all have looked
         if found is None:
-            with session.busy_with(FINDING), snapshot.undone(self):
+            with session.busy_with(FINDING), session.uncounted(), snapshot.undone(self):
                 suggested = super().lr_find(*args, **kwargs)  # type: ignore[misc]
             session.keep(name, finds.take(self, suggested), 1)
             return suggested
@@ -252,12 +207,22 @@ class Protected:
             return self
         return super().load(*args, **kwargs)  # type: ignore[misc]
 
+    def validate(self, *args: Any, **kwargs: Any) -> Any:
+        """Validate as fastai does; a callback's validation within a fit is no epoch of it."""
+        with self.watch.aside():
+            return super().validate(*args, **kwargs)  # type: ignore[misc]
+
+    def get_preds(self, *args: Any, **kwargs: Any) -> Any:
+        """Predict as fastai does, within a fit beside it."""
+        with self.watch.aside():
+            return super().get_preds(*args, **kwargs)  # type: ignore[misc]
+
     def tta(self, ds_idx: int = 1, dl: Any = None, **kwargs: Any) -> Any:
         """Predict with test-time augmentation, and remember the accuracy that it reached."""
         session = self.watch.session
-        with session.busy_with("test-time augmentation"):
+        with session.busy_with("test-time augmentation"), self.watch.aside():
             preds, targets = super().tta(ds_idx, dl, **kwargs)  # type: ignore[misc]
-        if ds_idx == 1 and dl is None and getattr(preds, "ndim", 0) == 2:
+        if ds_idx == 1 and dl is None and is_one_class_each(preds, targets):
             right = float((preds.argmax(dim=1) == targets).float().mean())
             session.validated_tta[state.weights_sha256(self.model.state_dict())] = right  # type: ignore[attr-defined]
         return preds, targets
@@ -282,7 +247,9 @@ def protected(plain: type, additions: type | None) -> type:
     additions
         A class whose methods it has beside; None for none.
     """
-    bases = (Protected, plain) if additions is None else (Protected, additions, plain)
+    added = () if additions is None else (additions,)
+    own = () if issubclass(Behind, plain) else (plain,)
+    bases = (Protected, *added, *own, Behind)
     return type(plain.__name__, bases, {"__module__": plain.__module__, "_plain": plain})
 
 

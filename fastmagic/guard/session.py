@@ -19,7 +19,7 @@ from fastmagic.guard.loaders import no_copies, one_by_one
 from fastmagic.guard.pace import Pace, pace_of
 from fastmagic.guard.positions import Position
 from fastmagic.guard.pressure import Pressure
-from fastmagic.guard.seen import Curve, Told
+from fastmagic.guard.seen import Curve, Learners, Told
 from fastmagic.guard.splits import Splits
 from fastmagic.guard.stages import Stage
 from fastmagic.guard.state import weights_sha256
@@ -91,7 +91,7 @@ class Session:
         self.saving_seconds = 0.0  # that training waited for the copies of its states
         self.stages: list[Stage] = []
         self.incidents = from_state(files.read(states, "incidents")[0])  # of earlier processes
-        self.learners: list[Any] = []
+        self.learners = Learners()
         self.validated: dict[str, float] = {}
         self.validated_tta: dict[str, float] = {}
         self.told: Told | None = None
@@ -106,6 +106,7 @@ class Session:
         self.tried_again_at: Position = ()  # the batch whose transforms ran out of memory last
         self._batch: int | None = None
         self._passes = self._finds = 0
+        self.beside: Position = ()  # where the fit is beside which passes run now
         self._recalls = False  # what the last validation said, for what is only shown
         self._told: set[str] = set()  # what is said once
 
@@ -162,7 +163,26 @@ class Session:
     def enter_pass(self, what: str) -> Position:
         """Begin a pass that belongs to no fit; the passes since the last fit are counted."""
         self._passes += 1
-        return self.enter(what, len(self.stages), self._passes)
+        return self.enter(what, len(self.stages), *self.beside, self._passes)
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Let passes within the block draw by where the fit is, which goes on there afterwards."""
+        before = self.at, self._batch, self._passes, self.beside
+        self.beside, self._passes = (*self.at, self._batch), 0
+        try:
+            yield
+        finally:
+            self.at, self._batch, self._passes, self.beside = before
+
+    @contextlib.contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Do not count the passes within the block: a run that goes on does not do them again."""
+        before = self._passes
+        try:
+            yield
+        finally:
+            self._passes = before
 
     def left_pass(self) -> None:
         """End a pass: until the next one, loaders draw as the person's code has them draw."""
@@ -226,6 +246,10 @@ class Session:
     def _own(self) -> tuple[object, ...]:
         """Of a team each rank varies its own pictures in its own way."""
         return ("rank", self.team.rank) if self.team.rank else ()
+
+    def before_loading(self, number: int) -> None:
+        """Set the generators for a batch of a loader that is not fastai's."""
+        positions.set_position(self.seed, *self.at, "batch", number)
 
     def before_step(self, number: int) -> None:
         """Set the generators for a step of the network."""

@@ -1,10 +1,10 @@
 """Everything that a fit needs to go on from between two steps, as plain values and tensors.
 
-Weights and buffers, the optimizer, the loss scaler of half precision, gradients that are being
-accumulated, the recorder's curves and its running averages, how far the schedule is, and the
-numbers that callbacks have in their attributes (the best loss so far, the epochs waited). No random
-state: that follows from the position. What is taken is copied, so training may go on while it is
-written.
+Weights and buffers, the optimizer, the loss scaler of half precision, gradients (fastai updates all
+parameters that have one, be it zero, and whoever accumulates has others), the recorder's curves and
+its running averages, how far the schedule is, and the numbers that callbacks have in their
+attributes (the best loss so far, the epochs waited). No random state: that follows from the
+position. What is taken is copied, so training may go on while it is written.
 """
 
 from __future__ import annotations
@@ -85,14 +85,6 @@ def take(
     validated
         The digest of the weights that the last epoch was validated with.
     """
-    recorder = learner.recorder
-    curves = {
-        "lrs": [float(v) for v in recorder.lrs],
-        "losses": [float(v) for v in recorder.losses],
-        "iters": [int(v) for v in recorder.iters],
-        "values": [[figure(v) for v in row] for row in recorder.values],
-        "names": [str(name) for name in recorder.metric_names],
-    }
     progress = {
         "step": step,
         "seconds": seconds,
@@ -100,20 +92,50 @@ def take(
         "train_iter": int(learner.train_iter),
     }
     scaler = getattr(learner, "scaler", None)
-    accumulating = any(type(one).__name__ == "GradientAccumulation" for one in learner.cbs)
     return {
         "stage": json.dumps(to_whole(stage)),
         "validated": validated,
-        "curves": json.dumps(curves),
+        "curves": json.dumps(_curves(learner)),
         "progress": json.dumps(progress),
         "made_on": json.dumps(made_on(learner)),
         "model": _copied(learner.model.state_dict()),
         "opt": _copied(learner.opt.state_dict()),
         "scaler": None if scaler is None else _copied(scaler.state_dict()),
-        "grads": [_copied(p.grad) for p in learner.model.parameters()] if accumulating else None,
+        "grads": _gradients(learner),
         "callbacks": {name: _numbers(one) for name, one in _callbacks(learner)},
-        "meters": [_numbers(one) for one in _meters(recorder)],
+        "meters": [_numbers(one) for one in _meters(learner)],
     }
+
+
+def recorder_of(learner: Any) -> Any:
+    """Give fastai's Recorder, or None where the person has removed it."""
+    return getattr(learner, "recorder", None)
+
+
+def _curves(learner: Any) -> dict[str, Any]:
+    recorder = recorder_of(learner)
+    if recorder is None:
+        return {"lrs": [], "losses": []}
+    return {
+        "lrs": [float(v) for v in recorder.lrs],
+        "losses": [float(v) for v in recorder.losses],
+        "iters": [int(v) for v in recorder.iters],
+        "values": [[figure(v) for v in row] for row in recorder.values],
+        "names": [str(name) for name in recorder.metric_names],
+        "hps": _figures(getattr(recorder, "hps", {})),
+        "schedules": [_figures(one.hps) for one in _schedules(learner)],
+    }
+
+
+def _figures(curves: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]]:
+    return {str(name): [figure(v) for v in values] for name, values in curves.items()}
+
+
+def _schedules(learner: Any) -> list[Any]:
+    """List the callbacks that hand their curves to the recorder when the fit ends."""
+    from fastai.callback.schedule import ParamScheduler
+
+    return [one for one in learner.cbs if isinstance(one, ParamScheduler) and "hps" in vars(one)]
 
 
 def read(folder: Path, name: str, device: Any) -> tuple[dict[str, Any] | None, list[str]]:
@@ -157,30 +179,70 @@ def put_back(learner: Any, content: Mapping[str, Any]) -> None:
 
 
 def put_curves_back(learner: Any, content: Mapping[str, Any]) -> None:
-    """Give back what a fit's start sets anew: curves, callbacks' numbers, the optimizer's rates."""
+    """Give back what a fit's start sets anew: curves and numbers, the optimizer's rates."""
+    _put_recorder_back(learner, content["curves"])
+    put_meters_back(learner, content)
+    _put_rates_back(learner.opt, content["opt"])
+    if content["scaler"] and getattr(learner, "scaler", None) is not None:  # {} where it was off
+        learner.scaler.load_state_dict(content["scaler"])
+
+
+def _put_recorder_back(learner: Any, curves: Mapping[str, Any]) -> None:
     from fastcore.foundation import L
 
-    recorder, curves = learner.recorder, content["curves"]
+    recorder = recorder_of(learner)
+    if recorder is None or "values" not in curves:
+        return
     recorder.lrs, recorder.losses = list(curves["lrs"]), list(curves["losses"])
     recorder.iters = list(curves["iters"])
     recorder.values = [L(row) for row in curves["values"]]
     recorder.metric_names = L(curves["names"])
     learner.final_record = recorder.values[-1] if recorder.values else L()
-    put_meters_back(learner, content)
-    for own, kept in zip(learner.opt.hypers, content["opt"].get("hypers", ()), strict=False):
-        own.update(kept)  # a callback may have changed them, ReduceLROnPlateau say
-    for name, one in _callbacks(learner):
-        vars(one).update(content["callbacks"].get(name, {}))
-    if content["scaler"] is not None and getattr(learner, "scaler", None) is not None:
-        learner.scaler.load_state_dict(content["scaler"])
+    if curves.get("hps"):
+        recorder.hps = {name: list(values) for name, values in curves["hps"].items()}
+    for one, kept in zip(_schedules(learner), curves.get("schedules", ()), strict=False):
+        one.hps = {name: list(values) for name, values in kept.items()}
+
+
+def _put_rates_back(optimizer: Any, saved: Mapping[str, Any]) -> None:
+    """Give the rates back: a callback may have changed them, ReduceLROnPlateau say."""
+    for own, kept in zip(optimizer.hypers, saved.get("hypers", ()), strict=False):
+        own.update(kept)
+    groups = _optimizer(saved).get("param_groups", ())  # torch's
+    for own, kept in zip(optimizer.opt.param_groups if groups else (), groups, strict=False):
+        own.update({name: value for name, value in kept.items() if name != "params"})
 
 
 def put_meters_back(learner: Any, content: Mapping[str, Any]) -> None:
-    """Give the running averages of an epoch's first steps back: its start has reset them."""
-    for meter, values in zip(_meters(learner.recorder), content["meters"], strict=False):
-        vars(meter).update(values)
-    for parameter, grad in zip(learner.model.parameters(), content["grads"] or (), strict=False):
-        parameter.grad = grad
+    """Give back what an epoch's start sets anew: running averages, callbacks' numbers."""
+    for meter, values in zip(_meters(learner), content["meters"], strict=False):
+        vars(meter).update(_again(values))
+    for name, one in _callbacks(learner):
+        vars(one).update(_again(content["callbacks"].get(name, {})))
+    put_gradients_back(learner, content["grads"])
+
+
+def _gradients(learner: Any) -> list[Any]:
+    """Copy each parameter's gradient: None for none, and True for zeros, which need no room."""
+    known = getattr(getattr(learner, "watch", None), "zeroed", None)
+
+    def kept(grad: Any) -> Any:
+        if grad is None:
+            return None
+        zero = known is not None and known.holds(grad)
+        return True if zero or not (grad.is_sparse or bool(grad.any())) else _copied(grad)
+
+    return [kept(p.grad) for p in learner.model.parameters()]
+
+
+def put_gradients_back(learner: Any, kept: Iterable[Any] | None) -> None:
+    """Give parameters the gradients that they had; None, of an older version, changes nothing."""
+    import torch
+
+    for parameter, grad in zip(learner.model.parameters(), kept or (), strict=False):
+        if isinstance(grad, torch.Tensor):
+            grad = grad.to(parameter.device)
+        parameter.grad = torch.zeros_like(parameter) if grad is True else grad
 
 
 def made_on(learner: Any) -> dict[str, str]:
@@ -235,6 +297,7 @@ def save_start(folder: Path, name: str, learner: Any) -> None:
     content = {
         "model": _copied(learner.model.state_dict()),
         "opt": None if optimizer is None else _copied(optimizer.state_dict()),
+        "grads": _gradients(learner),
         "frozen": [name for name, p in learner.model.named_parameters() if not p.requires_grad],
         "frozen_groups": None if optimizer is None else int(optimizer.frozen_idx),
     }
@@ -263,6 +326,7 @@ def put_start_back(folder: Path, name: str, learner: Any) -> bool:
             learner.opt.load_state_dict(_optimizer(content["opt"], device))
         for key, parameter in learner.model.named_parameters():
             parameter.requires_grad_(key not in frozen)
+        put_gradients_back(learner, content.get("grads"))
     except (KeyError, TypeError, RuntimeError, AssertionError) as error:
         raise ValueError(f"the state {name} cannot be read") from error
     return True
@@ -294,7 +358,15 @@ def _numbers(thing: Any) -> dict[str, Any]:
     return found
 
 
-def _meters(recorder: Any) -> list[Any]:
+def _again(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy what is put back, which may be changed in its place and put back once more."""
+    return {name: v.clone() if hasattr(v, "clone") else v for name, v in values.items()}
+
+
+def _meters(learner: Any) -> list[Any]:
+    recorder = recorder_of(learner)
+    if recorder is None:
+        return []
     return [recorder.smooth_loss, recorder.loss, *(recorder.metrics or ())]
 
 
@@ -306,7 +378,12 @@ def _optimizer(saved: Mapping[str, Any], device: Any = None) -> dict[str, Any]:
     optimizer = dict(saved)
     if "hypers" in optimizer:
         optimizer["hypers"] = L(dict(one) for one in optimizer["hypers"])
-    if device is not None and "state" in optimizer:
+    if "param_groups" in optimizer:  # torch's own: what was a tuple, such as Adam's two averages
+        optimizer["param_groups"] = [
+            {k: tuple(v) if isinstance(v, list) and k != "params" else v for k, v in one.items()}
+            for one in optimizer["param_groups"]
+        ]
+    if device is not None and isinstance(optimizer.get("state"), list):  # torch moves its own
         optimizer["state"] = [
             {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in one.items()}
             for one in optimizer["state"]

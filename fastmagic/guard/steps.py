@@ -58,6 +58,9 @@ class Step:
         The processes that share each batch.
     also
         Called where another process needs parts, with the pictures here and those of a part.
+    cuts
+        Whether the way back may have two halves; where a learner goes back in its own way, the
+        network stays in one piece, and a batch that does not fit is an error as without us.
     """
 
     def __init__(
@@ -68,8 +71,10 @@ class Step:
         zeroed: Zeroed | None = None,
         team: Team | None = None,
         also: Callable[[int, int], None] = lambda pictures, part: None,  # noqa: ARG005
+        cuts: bool = True,
     ) -> None:
         self.learn = learn
+        self.cuts = cuts
         self.splits = splits
         self.team = team or Team()
         self.also = also
@@ -81,7 +86,9 @@ class Step:
         self.pictures = pictures_of(learn.xb)
         self.key = key_of(learn, learn.model, learn.xb, learn.training, anatomy.parameters)
         self.leaves: list[Any] = []
+        self.given: list[Any] = []  # to the head, for the leaves
         self.out: Any = None  # of the whole body, with its graph
+        self.went_back = False  # through the body too
         self.began: Any = None  # the generators before the forward pass
         self.generators: list[Any] = []  # before each of its parts
         self.autocast = _autocast(anatomy.device.type)
@@ -99,6 +106,8 @@ class Step:
         LessonError
             Where not even one picture fits.
         """
+        if not self.cuts:
+            return self._gathered(self.learn.model(*self.learn.xb))
         parts = self.splits.parts(self.key, self.pictures)
         before = _Before(self.learn, self.anatomy)
         self.began = before.generators
@@ -107,7 +116,7 @@ class Step:
                 return self._gathered(self._whole() if parts == 1 else self._in_parts(parts))
             if self.met and tried.trouble is not None:  # the others are further by now
                 raise tried.trouble
-            self.out, self.leaves = None, []
+            self.out, self.leaves, self.given = None, [], []
             before.put_back()
             parts = self._more(parts, tried)
 
@@ -171,6 +180,22 @@ class Step:
             loss.backward()
             return
         self._to_features(loss)
+        self._through_the_body()
+
+    @property
+    def is_half_way(self) -> bool:
+        """Whether a callback has gone back from the loss by itself, and so to the cut alone."""
+        return not self.went_back and any(leaf.grad is not None for leaf in self.leaves)
+
+    def finish(self) -> None:
+        """Go back through the body from there."""
+        if not self.is_half_way:
+            return
+        with self.zeroed.left_out(self.anatomy.of_body):
+            self._through_the_body()
+
+    def _through_the_body(self) -> None:
+        self.went_back = True
         grads = [leaf.grad for leaf in self.leaves]
         kept = _Grads(self.anatomy.of_body)
         if self.out is not None:
@@ -189,6 +214,7 @@ class Step:
         kept = _Grads(self.anatomy.parameters)
         with Attempt() as tried:
             loss.backward(retain_graph=True)
+            self._let_go()
             return
         if self.out is None and tried.trouble is not None:
             raise tried.trouble
@@ -198,6 +224,18 @@ class Step:
         self.out = None  # makes room: the body will be run again in parts
         self._more(1, tried)
         loss.backward()
+
+    def _let_go(self) -> None:
+        """Free the memory of the way back that is done: fastai holds its end to the next batch."""
+        learn = self.learn
+        for name in ("pred", "loss_grad", "loss"):
+            one: Any = getattr(learn, name, None)
+            if not hasattr(one, "detach_"):
+                continue  # several predictions, say
+            try:
+                one.detach_()  # it stays the same object
+            except RuntimeError:  # a view of another tensor
+                setattr(learn, name, one.detach())
 
     def _back_in_parts(self, grads: list[Any], kept: _Grads, parts: int) -> None:
         before = _Before(self.learn, self.anatomy)
@@ -235,9 +273,13 @@ class Step:
             return self.learn.model(*self.learn.xb)
         handle = self.body.register_forward_hook(self._cut)
         try:
-            return self.learn.model(*self.learn.xb)
+            pred = self.learn.model(*self.learn.xb)
         finally:
             handle.remove()
+        for out, given in zip(self.out or (), self.given, strict=False):
+            if given._version:  # changed in its place: torch shall know, if the body still needs it
+                torch.autograd.graph.increment_version(out)
+        return pred
 
     def _cut(self, module: Any, inputs: Any, output: Any) -> Any:  # noqa: ARG002 - torch's form
         tensors = tensors_of(output)
@@ -252,7 +294,8 @@ class Step:
             return tensor
         leaf = tensor.detach().requires_grad_()
         self.leaves.append(leaf)
-        return leaf
+        self.given.append(_same()(leaf))
+        return self.given[-1]
 
     def _in_parts(self, parts: int) -> Any:
         """Run the body in parts without gradients, and the rest on the whole batch."""
@@ -284,6 +327,23 @@ class Step:
         except DoesNotFit:
             said = not_even_one(self.learn.model, self.learn.xb, tried.trouble)
             raise LessonError(*said) from tried.trouble
+
+
+@functools.cache
+def _same() -> Callable[[Any], Any]:
+    """Give what stands for a leaf: the same numbers, which a head may change in their place."""
+    import torch
+
+    class Same(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, leaf: Any) -> Any:  # noqa: ARG004 - torch's form
+            return leaf.data
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:  # noqa: ARG004
+            return grad
+
+    return Same.apply
 
 
 class _Before:

@@ -74,7 +74,7 @@ class Stops:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the first stop back until the block is done.
+        """Hold the first stop back until the block is done, the outer one of two.
 
         Raises
         ------
@@ -83,6 +83,9 @@ class Stops:
         RuntimeError
             torch's own, at the end of the block, where a loading process has died in it.
         """
+        if self._held:  # within another block, which raises it
+            yield
+            return
         self._held = True
         torchs = self._hold_children()
         try:
@@ -142,3 +145,29 @@ class Stops:
             self.terminated = True
             return Terminated()
         return KeyboardInterrupt()
+
+
+@contextlib.contextmanager
+def held_to_the_end(unfinished: Exception) -> Iterator[None]:
+    """Let a block be whole: a press of stop in it has come too late; the machine's own stop waits.
+
+    Parameters
+    ----------
+    unfinished
+        What is raised at the second press.
+
+    Examples
+    --------
+    >>> with held_to_the_end(RuntimeError("stopped twice")):
+    ...     written = True
+    """
+    whole = False
+    with Stops() as stops:
+        try:
+            with stops.held():
+                yield
+                whole = True
+        except KeyboardInterrupt:
+            if not whole:
+                raise unfinished from None
+    stops.pass_on()

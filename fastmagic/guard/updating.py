@@ -38,7 +38,7 @@ def careful_step(
     import torch
     from fastai.optimizer import Optimizer
 
-    if type(optimizer).step is not Optimizer.step:
+    if getattr(type(optimizer), "step", None) is not Optimizer.step:  # torch's has no own
         optimizer.step()
         return
     for piece in list(together.alike(optimizer)):

@@ -16,7 +16,7 @@ from fastmagic.guard import state
 from fastmagic.guard.anatomy import Anatomy, device_of
 from fastmagic.guard.files import GENERATIONS
 from fastmagic.guard.pace import Pace
-from fastmagic.guard.seen import REMEMBERED, Told
+from fastmagic.guard.seen import REMEMBERED, Told, is_one_class_each
 from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Epoch, Stage, figure
 from fastmagic.speed import layout
@@ -40,6 +40,7 @@ class Watch(FastaiCallback):
     zeroed = Zeroed()  # the gradients that are known to be zero
     pace = Pace()  # of the pass
     steps = 0  # of this pass that are whole
+    skips = False  # it can begin at any of them: the learner has no loop of its own
     _told = Told("", None)  # by the last validation
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -52,6 +53,8 @@ class Watch(FastaiCallback):
     def passing(self) -> Iterator[Pace]:
         """Look at the network once for all batches of a pass, and at how the time goes by."""
         before = self.anatomy, self.zeroed, self.pace
+        if self.training:
+            self.skips = False
         self.anatomy = Anatomy(self.learn.model)
         self.pace = pace = self.session.pace_of(self.anatomy.device)
         try:
@@ -62,6 +65,21 @@ class Watch(FastaiCallback):
             if self.stage is not None:
                 self.session.waiting_seconds += pace.waiting
                 self.session.working_seconds += pace.working
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Let what a callback looks at within a fit stand beside it, and leave no trace in it."""
+        if self.stage is None:
+            yield
+            return
+        before = dict(self.__dict__)
+        self.stage = self.saved = None
+        try:
+            with self.session.aside():
+                yield
+        finally:
+            self.__dict__.clear()
+            self.__dict__.update(before)
 
     def anatomy_of(self, model: Any) -> Anatomy:
         """Give what a network is made of, as it was looked at when the pass began."""
@@ -83,8 +101,14 @@ class Watch(FastaiCallback):
         self.stage = self.saved = None
 
     def first_step(self) -> int:
-        """Give the step with which a pass over the training pictures begins; it is given once."""
-        if self.stage is None or not self.training or self.saved is None:
+        """Give the step with which a pass over the training pictures begins; it is given once.
+
+        A loop of the learner's own does not ask, and begins with the first.
+        """
+        if self.stage is None or not self.training:
+            return 0
+        self.skips = True
+        if self.saved is None:
             return 0
         progress = self.saved["progress"]
         step = int(progress["step"])
@@ -111,6 +135,8 @@ class Watch(FastaiCallback):
         """Have the state as it is now written beside the training."""
         stage = self.stage
         if stage is None or self.torn or self.learn.opt is None or self.session.team.rank:
+            return
+        if self._trained and not self.skips:  # it could not go on from here
             return
         began = time.perf_counter()
         self._saved_at = time.monotonic()
@@ -162,8 +188,8 @@ class Watch(FastaiCallback):
             self.session.view.bar(self._doing(), self.train_iter, None, " batches", note)
         else:
             self.session.view.bar(self._doing(), self.iter + 1, self.n_iter, " batches", note)
-            if self.stage is not None and self.training:
-                self.session.curve.step(self.stage.number, self.recorder)
+            if self.stage is not None and self.training and self._recorder is not None:
+                self.session.curve.step(self.stage.number, self._recorder)
                 self.session.view.curve("training loss", self.session.curve.loss)
 
     def after_validate(self) -> None:
@@ -172,6 +198,8 @@ class Watch(FastaiCallback):
         if self._accuracy is not None and whole:
             digest = state.weights_sha256(self.learn.model.state_dict())
             self.session.validated[digest] = self._accuracy
+            if self.session.team.alone or getattr(self.dl, "shuffle", False):
+                self._told.put_in_order(getattr(self.dl, "_DataLoader__idxs", ()))
             self._told.digest = digest
             self.session.told = self._told
 
@@ -179,8 +207,9 @@ class Watch(FastaiCallback):
         stage = self.stage
         if stage is None:
             return
-        values = [figure(v) for v in self.recorder.final_record or []]
-        names = [str(n) for n in self.recorder.metric_names[1:] if n != "time"]
+        recorder = self._recorder
+        values = [figure(v) for v in getattr(recorder, "final_record", None) or []]
+        names = [str(n) for n in getattr(recorder, "metric_names", ())[1:] if n != "time"]
         seconds = time.perf_counter() - self._since
         epoch = Epoch(self.epoch, dict(zip(names, values, strict=False)), self._accuracy, seconds)
         stage.epochs.append(epoch)
@@ -218,6 +247,10 @@ class Watch(FastaiCallback):
         self._place(loader, at)
         self.session.enter_at(self.steps)
 
+    @property
+    def _recorder(self) -> Any:
+        return state.recorder_of(self.learn)
+
     def _doing(self) -> str:
         stage = self.stage
         if stage is None:
@@ -226,20 +259,14 @@ class Watch(FastaiCallback):
         return f"fit {stage.number}, epoch {self.epoch + 1} of {self.n_epoch}, {part}"
 
     def _note(self) -> str:
-        smooth = getattr(self.recorder, "smooth_loss", None) if self.training else None
+        smooth = getattr(self._recorder, "smooth_loss", None) if self.training else None
         value = getattr(smooth, "value", None)
         loss = "" if value is None else f"loss {float(value):.4f}"
         return ", ".join(words for words in (loss, self.session.memory()) if words)
 
     def _count(self) -> None:
         pred, targets = self.pred, self.yb
-        one_class_each = (
-            len(targets) == 1
-            and getattr(pred, "ndim", 0) == 2
-            and getattr(targets[0], "ndim", 0) == 1
-            and not targets[0].is_floating_point()
-        )
-        if not one_class_each:
+        if len(targets) != 1 or not is_one_class_each(pred, targets[0]):
             self._countable = False
             return
         self._right += int((pred.argmax(dim=1) == targets[0]).sum())

@@ -31,8 +31,8 @@ class Side:
     ----------
     name, folder
         What the run is called, and where it is kept.
-    status, data, recipe, device, seconds
-        As in `TrainResult`.
+    status, data, path, recipe, device, seconds
+        As in `TrainResult`; the path is empty where it is not known.
     arguments, versions
         Settings and versions by their names.
     stages
@@ -53,6 +53,7 @@ class Side:
     folder: Path
     status: str
     data: str
+    path: str
     recipe: str
     device: str
     seconds: float
@@ -204,7 +205,8 @@ class Comparison(Shown):
 
     def _on_which_pictures(self) -> str:
         a, b = self.a, self.b
-        if a.data != b.data:
+        same_folder = a.data == b.data or (a.path and a.path == b.path)
+        if not (self.same_pictures or same_folder):
             return (
                 f"The data sets differ ({a.data}, {b.data}): accuracies on different pictures say "
                 "little about which run is better."
@@ -358,6 +360,7 @@ def _side(plain: Mapping[str, Any], folder: Path) -> Side:
         folder=folder,
         status=str(plain["status"]),
         data=str(plain["data"]),
+        path=str(plain.get("path") or ""),
         recipe=str(plain["recipe"]),
         device=str(plain["device"]),
         seconds=_number(plain["seconds"], math.inf),

@@ -26,10 +26,15 @@ from fastmagic.lesson.carried import PROVIDED, Carrier, from_fastai
 from fastmagic.lesson.names import names_set, needed_names, outside_names, used_names
 from fastmagic.lesson.settings import Settings
 
-MARK = (
-    "# A lesson written by fastmagic's --export, which overwrites this file while this line stands."
-)
-"""The first line of what was written here."""
+MARKS = {
+    flag: f"# A lesson written by fastmagic's {flag}, which overwrites this file while this line "
+    "stands."
+    for flag in ("--export", "--export-job")
+}
+"""The first line of what was written by each flag; what one has written the other may overwrite."""
+
+UNFIT = "This lesson cannot be exported"
+"""How the refusal of a body begins."""
 
 SHOWS = ("show", "plot", "lr_find", "plt")
 """How names begin that make figures."""
@@ -99,8 +104,10 @@ def write_text(target: Path, text: str, flag: str) -> Path:
     return target
 
 
-def check_target(file: str | Path) -> Path:
+def check_target(file: str | Path, flag: str = "--export") -> Path:
     """Make sure that a file may be written: of a kind we know, and not somebody's work.
+
+    `flag` is what the person gave it by.
 
     Raises
     ------
@@ -110,14 +117,14 @@ def check_target(file: str | Path) -> Path:
     target = platforms.expanded(file).absolute()
     if target.suffix not in (".py", ".ipynb"):
         raise BadInput(
-            f"--export {file} is neither a script nor a notebook.",
+            f"{flag} {file} is neither a script nor a notebook.",
             "Give a file that ends in .py or .ipynb.",
         )
     if not target.parent.is_dir():
         raise BadInput(f"There is no folder {target.parent}.", "Make it, or give another file.")
     if target.is_dir() or (target.exists() and not _is_ours(target)):
         raise BadInput(
-            f"{target} is there already, and --export did not write it.",
+            f"{target} is there already, and {flag} did not write it.",
             "Give another name, or move that file away.",
         )
     if not os.access(target.parent, os.W_OK):
@@ -132,7 +139,7 @@ def _is_ours(target: Path) -> bool:
             text = "".join(json.loads(text)["cells"][0]["source"])
     except (OSError, ValueError, LookupError, TypeError):
         return False
-    return text.startswith(MARK)
+    return text.startswith(tuple(MARKS.values()))
 
 
 def check_body(cell: cells.Cell) -> None:
@@ -143,15 +150,7 @@ def check_body(cell: cells.Cell) -> None:
     BadInput
         Where a line of it is IPython's, or awaits outside a function.
     """
-    try:
-        tree = ast.parse(_dedented(cell))
-    except SyntaxError as error:
-        raise _refused_line(cell, error.lineno or 1, "is IPython's, not Python's") from None
-    for node in ast.walk(cell.tree):
-        if isinstance(node, ast.Name) and node.id == "get_ipython":
-            line = node.lineno - cell.first_line + 1
-            raise _refused_line(cell, line, "needs IPython")
-    for statement in tree.body:
+    for statement in check_python(cell).body:
         if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
             raise _refused_line(cell, statement.lineno, "must be the first of a file")
         code = cells.compiled(ast.Module([statement], []), cell.filename)
@@ -164,12 +163,40 @@ def check_body(cell: cells.Cell) -> None:
             )
 
 
-def _refused_line(cell: cells.Cell, number: int, why: str, next_step: str = "") -> BadInput:
+def check_python(cell: cells.Cell, unfit: str = UNFIT) -> ast.Module:
+    """Make sure that no line of a body is IPython's, and give what it says in Python.
+
+    Parameters
+    ----------
+    cell
+        The parsed body.
+    unfit
+        How the refusal begins.
+
+    Raises
+    ------
+    BadInput
+        With the first line that is.
+    """
+    try:
+        tree = ast.parse(_dedented(cell))
+    except SyntaxError as error:
+        why = "is IPython's, not Python's"
+        raise _refused_line(cell, error.lineno or 1, why, unfit=unfit) from None
+    for node in ast.walk(cell.tree):
+        if isinstance(node, ast.Name) and node.id == "get_ipython":
+            line = node.lineno - cell.first_line + 1
+            raise _refused_line(cell, line, "needs IPython", unfit=unfit)
+    return tree
+
+
+def _refused_line(
+    cell: cells.Cell, number: int, why: str, next_step: str = "", unfit: str = UNFIT
+) -> BadInput:
     lines = cell.source.splitlines()
     text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
     return BadInput(
-        f"This lesson cannot be exported: line {number + cell.first_line - 1} of the cell "
-        f"{why}: {text}",
+        f"{unfit}: line {number + cell.first_line - 1} of the cell {why}: {text}",
         next_step or "Say it in Python, or leave it out; `subprocess` runs what `!` runs.",
     )
 
@@ -257,7 +284,7 @@ def _attributes(*trees: ast.AST) -> set[str]:
 
 def _as_script(parts: list[Part]) -> str:
     """Put the parts together as a file for Python."""
-    text = f"{MARK}\n# It needs fastai, and nothing of fastmagic.\n"
+    text = f"{MARKS['--export']}\n# It needs fastai, and nothing of fastmagic.\n"
     for part in filter(lambda part: part.code, parts):
         heading = f"# {part.heading}.\n\n" if part.heading else ""
         text += f"\n{heading}{part.code.strip(chr(10))}\n"
@@ -266,7 +293,7 @@ def _as_script(parts: list[Part]) -> str:
 
 def _as_notebook(parts: list[Part]) -> str:
     """Put the parts together as a notebook, nbformat 4.4: a heading and a cell for each."""
-    cells_of_it = [_markdown(f"{MARK}\n\nIt needs fastai, and nothing of fastmagic.")]
+    cells_of_it = [_markdown(f"{MARKS['--export']}\n\nIt needs fastai, and nothing of fastmagic.")]
     for part in filter(lambda part: part.code, parts):
         if part.heading:
             cells_of_it.append(_markdown(f"## {part.heading}"))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import linecache
+import re
 import socket
 import sys
+import traceback
 import urllib.error
+from contextlib import suppress
+
+from fastmagic.errors import did_you_mean
 
 FASTAI = "fastai.vision.all"
 """What fastai's tutorials begin with."""
@@ -38,7 +44,30 @@ def next_step(error: BaseException) -> str:
     """
     if isinstance(error, NameError) and error.name in vars(sys.modules.get(FASTAI, sys)):
         return f"put `from {FASTAI} import *` at the top of the cell, which knows {error.name}."
+    if isinstance(error, AttributeError) and error.name:
+        with suppress(Exception):  # of a `__dir__` of the person's: the error itself goes first
+            return _lacking(error, error.name) or MEND
     return FETCH if _is_network(error) else MEND
+
+
+def _lacking(error: AttributeError, missing: str) -> str:
+    """Say what lacks an attribute by the name in the person's line, and what is near to it.
+
+    A learner asks its network for what it does not have, and the error speaks of that alone.
+    """
+    steps = [
+        (frame, number)
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename.startswith("<lesson cell")
+    ]
+    for frame, number in reversed(steps):
+        line = linecache.getline(frame.f_code.co_filename, number)
+        for name in re.findall(rf"(?<![\w.])(\w+)\.{re.escape(missing)}\b", line):
+            known = {**frame.f_globals, **frame.f_locals}
+            has = dir(known[name]) if name in known else [missing]
+            if missing not in has:
+                return f"`{name}` has no `{missing}`. {did_you_mean(missing, has)}".rstrip()
+    return ""
 
 
 def _is_network(error: BaseException) -> bool:

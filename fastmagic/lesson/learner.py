@@ -6,6 +6,7 @@ installed.
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 import warnings
@@ -42,15 +43,14 @@ def find_architecture(name: str, namespace: Mapping[str, Any] | None = None) -> 
     BadInput
         Where neither knows it.
     """
-    from torchvision import models
-
+    models = _quietly("torchvision.models")
     if callable((namespace or {}).get(name)):
         return (namespace or {})[name]
     known = models.list_models(module=models)
     if name in known:
         return getattr(models, name)
     try:
-        import timm
+        timm = _quietly("timm")
     except ImportError:
         raise BadInput(
             f"torchvision has no network called {name!r}.",
@@ -60,6 +60,13 @@ def find_architecture(name: str, namespace: Mapping[str, Any] | None = None) -> 
         return name
     hint = did_you_mean(name, [*known, *timm.list_models()])
     raise BadInput(f"Neither torchvision nor timm has a network called {name!r}.", hint)
+
+
+def _quietly(module: str) -> Any:
+    """Import a module without what libraries warn one another of: the first import may show it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module(module)
 
 
 def choose_device() -> tuple[Any, str]:
@@ -218,9 +225,7 @@ def statistics(settings: Settings, namespace: Mapping[str, Any] | None = None) -
     if asked is not None:
         return asked
     if isinstance(find_architecture(settings.arch, namespace), str) and settings.weights != "none":
-        import timm
-
-        config = timm.get_pretrained_cfg(settings.arch)
+        config = _quietly("timm").get_pretrained_cfg(settings.arch)
         if config is not None:
             return tuple(config.mean), tuple(config.std)
     return IMAGENET
@@ -291,9 +296,7 @@ def _load_body(learn: Any, arch: Any, file: Path) -> None:
 
     weights = _read_weights(file)
     if isinstance(arch, str):
-        import timm
-
-        network = timm.create_model(arch, pretrained=False)
+        network = _quietly("timm").create_model(arch, pretrained=False)
         _load_exactly(network, weights, arch, file)
         body = learn.model[0].model
         wanted = body.state_dict().keys()

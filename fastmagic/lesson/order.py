@@ -16,7 +16,7 @@ from fastmagic.data import catalogue
 from fastmagic.data.obtain import without_secrets
 from fastmagic.errors import BadInput
 from fastmagic.lesson import cell as cells
-from fastmagic.lesson import recipes
+from fastmagic.lesson import kinds, recipes
 from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.settings import Settings, settle
 
@@ -61,6 +61,13 @@ class Order:
         if isinstance(self.data, Path):
             return str(platforms.expanded(self.data).absolute())
         return self.data
+
+    @property
+    def pictures(self) -> str:
+        """Where the pictures are got from: what a lesson goes on from has them already."""
+        if self.after is not None and self.source == self.after.data:
+            return str(self.after.path)
+        return self.source
 
     @property
     def own_body(self) -> bool:
@@ -144,15 +151,16 @@ def seconds_of(minutes: float | None) -> float | None:
     Raises
     ------
     BadInput
-        For what is no time.
+        For what is no number, or no time.
 
     Examples
     --------
     >>> seconds_of(0.5)
     30.0
     """
+    minutes = kinds.plain("time_limit", minutes)
     if minutes is None:
         return None
     if not minutes > 0:
-        raise BadInput(f"--time-limit {minutes:g} is out of range.", "Give minutes, such as 600.")
+        raise BadInput(f"--time-limit {minutes:g} is out of range.", kinds.to_give("time_limit"))
     return 60 * minutes

@@ -63,6 +63,19 @@ def name_in(said: str) -> str:
     return said.partition(":")[0]
 
 
+def check_word(asked: str) -> None:
+    """Refuse what is no precision on any device.
+
+    Raises
+    ------
+    BadInput
+        With the nearest word that is.
+    """
+    if asked not in CHOICES:
+        hint = did_you_mean(str(asked), CHOICES) or f"Give one of {', '.join(CHOICES)}."
+        raise BadInput(f"--precision {asked!r} is not known.", hint)
+
+
 def choose(
     asked: str | None,
     device: torch.device,
@@ -100,9 +113,7 @@ def choose(
     'fp32'
     """
     wanted = asked or "auto"
-    if wanted not in CHOICES:
-        hint = did_you_mean(wanted, CHOICES) or f"Give one of {', '.join(CHOICES)}."
-        raise BadInput(f"--precision {wanted!r} is not known.", hint)
+    check_word(wanted)
     if wanted == "auto":
         return _best(device.type, capability, card)
     if wanted != "fp32" and not (wanted == "bf16" and device.type == "cpu" and units):

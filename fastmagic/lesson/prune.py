@@ -53,6 +53,8 @@ class Pruned(Shown):
         Whether nothing was removed yet.
     copies
         The folders of the runs' copies.
+    unfinished
+        How many older ones were left because they did not finish.
     """
 
     folder: Path
@@ -60,6 +62,7 @@ class Pruned(Shown):
     left: int
     dry_run: bool
     copies: tuple[Path, ...] = ()
+    unfinished: int = 0
 
     def face(self) -> Face:
         """Build the report that a person sees."""
@@ -77,6 +80,14 @@ class Pruned(Shown):
             said = "1 copy" if copied == 1 else f"{copied} copies"
             where = ", ".join(map(str, self.copies))
             parts.append(Text(f"{said} {done} with them, in {where}."))
+        if self.unfinished:
+            them = "it" if self.unfinished == 1 else "them"
+            parts.append(
+                Text(
+                    f"{self.unfinished} of those left did not finish and can be gone on with; "
+                    f"unfinished=True removes {them} too."
+                )
+            )
         return Face("Older runs", tuple(parts))
 
 
@@ -131,7 +142,8 @@ def prune(
     going = tuple(one for one in old if one.status == "finished" or unfinished)
     removed = tuple(one for one in going if _gone(one, dry_run=dry_run))
     copied = dict.fromkeys(one.copy.parent for one in removed if one.copy is not None)
-    return Pruned(root, removed, len(runs) - len(removed), dry_run, tuple(copied))
+    left = len(runs) - len(removed)
+    return Pruned(root, removed, left, dry_run, tuple(copied), len(old) - len(going))
 
 
 def _look(file: Path, copies: Path | None, *, asked: bool) -> Old:

@@ -15,13 +15,13 @@ from fastmagic.speed import allocator, layout
 from fastmagic.speed.resident import fits, never
 from fastmagic.speed.shelf import GB, Shelf
 
-COPIED = "each is decoded and reduced once, and kept small (--no-cache)."
+COPIED = "each is decoded and reduced once, then cut: nearly fastai's own pixels (--no-cache)."
 LAID_OUT = "the network's weights lie with the channels last (--no-channels-last)."
 BROUGHT = "the small copies lie in the GPU's memory, and are cut there (--no-gpu-cache)."
 KEPT = "what a step frees is kept for the next one (--no-allocator)."
 
 IN_SHORT = {
-    "pictures": "photographs are decoded once and kept small (--no-cache)",
+    "pictures": "photographs are decoded once and kept small, nearly the same pixels (--no-cache)",
     "loading": "these copies lie in the GPU's memory where there is room (--no-gpu-cache)",
     "layout": "weights lie with the channels last (--no-channels-last)",
     "memory": "freed memory is kept (--no-allocator)",

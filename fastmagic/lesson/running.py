@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastmagic.errors import Stopped
 from fastmagic.gpu.monitor import Monitor
 from fastmagic.guard.copies import bring_results
+from fastmagic.guard.stops import held_to_the_end
 from fastmagic.lesson import cell as cells
 from fastmagic.lesson import figures, outcome, quicker, ready, report, runs
 from fastmagic.lesson.start import Lesson
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fastmagic.guard.session import Session
 
 BY_HAND = "stopped by hand"
+NO_REPORT = "Stopped before the report was written. What was trained is kept in {}."
 NOT_KEPT = (
     "what was trained is still there, as `learn` and `result.learn`: make room on the disk, then "
     "`learn.export(FILE)` keeps it"
@@ -98,11 +100,12 @@ def run_body(
         session.look_at_the_keeper()
         result = None
         if not team.rank:
-            result = outcome.gather(
-                lesson, run, session, monitor, status=status, device=device, started=started
-            )
-            result = _kept(result, run, session)
-            _copy_results(run, lesson.view)
+            with held_to_the_end(Stopped(NO_REPORT.format(run.folder), run.again)):
+                result = outcome.gather(
+                    lesson, run, session, monitor, status=status, device=device, started=started
+                )
+                result = _kept(result, run, session)
+                _copy_results(run, lesson.view)
     if team.alone:
         session.stops.pass_on()
     if status == "stopped":

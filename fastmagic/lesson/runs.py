@@ -281,7 +281,7 @@ def _why_new(runs: Path, about: dict[str, Any], own: Path) -> str:
             continue
         if told.get("status") == "finished":
             break  # whatever was stopped before that is no longer what the person is at
-        if not any((folder / "states").glob("*.pt")):
+        if not any((folder / "states").glob("fit-*.pt")):
             continue  # nothing was trained in it
         changed = [CHANGED[key] for key in CHANGED if known.get(key) != parts.get(key)]
         if changed and len(changed) < len(CHANGED) - 1:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastmagic.lesson.settings import Settings
     from fastmagic.lesson.start import Lesson
 
-FREE = ("workers", "no_cache", "no_gpu_cache", "no_allocator")
+FREE = ("workers", "no_gpu_cache", "no_allocator")
 """Settings that decide how long a run takes and in how much memory, not what is trained."""
 
 LONGEST = 200

@@ -6,12 +6,13 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from fastmagic import platforms
 from fastmagic.errors import BadInput
+from fastmagic.lesson import kinds
+from fastmagic.lesson.precision import check_word
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and deviation of ImageNet's pictures, as torchvision's weights expect them."""
@@ -117,12 +118,13 @@ def settle(
     Raises
     ------
     BadInput
-        For a value out of its range or a combination that cannot be.
+        For a value of another kind or out of its range, or a combination that cannot be.
     """
     env = os.environ if env is None else env
     wanted = {name: value for name, value in asked.items() if value is not None}
     if own_body:
         _refuse_recipe_flags(wanted)
+    wanted = {name: kinds.plain(name, value) for name, value in wanted.items()}
     filled: dict[str, Any] = {
         "recipe": "own" if own_body else defaults.recipe,
         "arch": defaults.arch,
@@ -163,30 +165,27 @@ def _check_progressive(settings: Settings) -> None:
 
 def _check(settings: Settings) -> None:
     least = 1 if settings.recipe == "own" else 2  # batch norm learns nothing from one picture
-    ranges: list[tuple[str, Any, float, float, str]] = [
-        ("size", settings.size, 16, 4096, "a side of 16 to 4096 pixels, such as 128 or 224"),
-        ("bs", settings.bs, least, 65536, f"{least} to 65536 pictures in a batch, such as 64"),
-        ("epochs", settings.epochs, 1, 10_000, "a number of epochs, such as 3"),
-        ("lr", settings.lr, 1e-12, 100, "a learning rate of at most 100, such as 3e-3"),
-        ("seed", settings.seed, 0, 2**63, "a whole number, such as 42"),
-        ("valid-pct", settings.valid_pct, 0.01, 0.9, "a share, such as 0.2 for a fifth"),
-        ("workers", settings.workers, 0, 256, "a number of processes; 0 loads in this one"),
+    ranges: list[tuple[str, float, float]] = [
+        ("size", 16, 4096),
+        ("bs", least, 65536),
+        ("epochs", 1, 10_000),
+        ("lr", 1e-12, 100),
+        ("seed", 0, 2**63),
+        ("valid_pct", 0.01, 0.9),
+        ("workers", 0, 256),
     ]
-    for flag, value, low, high, example in ranges:
-        if value is not None and not _is_number(value):
-            raise BadInput(f"{flag} is {value!r}, which is no number.", f"Give {example}.")
+    for name, low, high in ranges:
+        value = getattr(settings, name)
         if value is not None and not low <= value <= high:
-            raise BadInput(f"--{flag} {value} is out of range.", f"Give {example}.")
+            flag = name.replace("_", "-")
+            raise BadInput(f"--{flag} {value} is out of range.", kinds.to_give(name))
     normalization(settings.normalize)
+    check_word(settings.precision or "auto")
     if settings.weights not in ("imagenet", "none") and not Path(settings.weights).is_file():
         raise BadInput(
             f"There is no weights file {settings.weights!r}.",
             "Give --weights imagenet, --weights none, or the path of a file with a state dict.",
         )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def normalization(words: str) -> Stats | None:

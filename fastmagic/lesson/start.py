@@ -111,7 +111,7 @@ def pictures_of(
 ) -> Path:
     """Get a lesson's pictures; what that shows stands within its own view."""
     return get_data(
-        order.source,
+        order.pictures,
         label_pattern=settings.label_pattern,
         cache=cache,
         dest=dest,

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
-from fastmagic.lesson import ready, runs
+from fastmagic.lesson import cell as cells
+from fastmagic.lesson import export, ready, runs
 from fastmagic.lesson.carried import PROVIDED
 from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.start import Lesson
 from fastmagic.ranks import launch
 from fastmagic.ranks.job import Job, sendable
+
+UNFIT = "This lesson cannot be run in several processes"
+"""How the refusal of a body begins."""
+
+
+def check(cell: cells.Cell) -> None:
+    """Make sure that a body is Python that other processes can run.
+
+    Raises
+    ------
+    BadInput
+        Where a line of it is IPython's.
+    """
+    export.check_python(cell, UNFIT)
 
 
 def values_of(lesson: Lesson) -> dict[str, Any]:
@@ -27,6 +43,7 @@ def values_of(lesson: Lesson) -> dict[str, Any]:
 def run(
     lesson: Lesson,
     claimed: runs.Run,
+    started: float,
     team: tuple[str, int],
     values: dict[str, Any],
     times: tuple[float | None, float],
@@ -38,6 +55,8 @@ def run(
     ----------
     lesson, claimed
         What to run, and where it is kept.
+    started
+        When the call began, by `time.perf_counter`.
     team
         On what, and in how many processes: `launch.count` gives it.
     values
@@ -62,6 +81,7 @@ def run(
         claimed.copy,
         *times,
         cache_limit,
+        time.time() - (time.perf_counter() - started),
     )
     what = "GPUs, a process on each" if kind == "cuda" else "processes on the CPU"
     lesson.view.note(f"Training on {size} {what}; each takes its share of every batch.")

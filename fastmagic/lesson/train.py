@@ -16,11 +16,15 @@ from typing import Any
 
 from fastmagic import platforms, progress
 from fastmagic.errors import BadInput, Stopped
-from fastmagic.lesson import claiming, quicker, running, sameness, start, together
+from fastmagic.guard.stops import held_to_the_end
+from fastmagic.lesson import claiming, kinds, quicker, running, sameness, start, together
 from fastmagic.lesson.order import DATA, Order, seconds_of
 from fastmagic.lesson.report import TrainResult
 from fastmagic.progress import Show
 from fastmagic.ranks import launch
+
+AS_IT_IS = "Nothing is lost: `learn` is what the lesson has trained."
+"""What is said to who presses stop twice while the report is shown."""
 
 DATA_AS_BEGUN = "The data set is {}, with which {} was begun. --data takes another."
 """What is said where none was named, and the same cell was not finished."""
@@ -76,7 +80,7 @@ def train_lesson1(
     ----------
     data
         A catalogue name, an address, or the path of an archive or folder of pictures; None for that
-        of the same call that was not finished, else for dogscats.
+        of `after`, or of the same call that was not finished, else for dogscats.
     code
         Ordinary fastai code with `path`, `dls` and `learn` ready; without it the recipe runs.
     recipe, arch, weights, normalize, size, bs, epochs, lr, seed, valid_pct, label_pattern
@@ -159,9 +163,13 @@ def train_lesson1(
         "no_channels_last": no_channels_last,
         "no_allocator": no_allocator,
     }
+    kinds.check(data=data, code=code, name=name, fresh=fresh, save_every=save_every)
+    kinds.check(runs_folder=runs_folder, copies=copies, cache_limit=cache_limit)
+    processes = kinds.plain("processes", processes)
     _check_after(after, alone=gpus is None and processes is None)
-    order = Order(data or DATA, code, flags, after, first_line, transform)
-    begun = None if data else _begun(order, runs_folder, copies)
+    known = data or (after.data if after else None)
+    order = Order(known or DATA, code, flags, after, first_line, transform)
+    begun = None if known else _begun(order, runs_folder, copies)
     if begun is not None:
         order = begun[0]
     settings, cell = order.read()
@@ -170,6 +178,8 @@ def train_lesson1(
     with _alone(), progress.open_view(show, "Lesson 1") as view:
         start.require_fastai()
         team = launch.count(None if gpus is None else str(gpus), processes)
+        if team is not None:
+            together.check(cell)
         with _stoppable("Nothing was begun yet; run the same cell again."):
             if begun is not None:
                 view.note(DATA_AS_BEGUN.format(order.data, begun[1]))
@@ -183,20 +193,26 @@ def train_lesson1(
         try:
             times = (seconds, save_every)
             if team is not None:
-                result = together.run(lesson, run, team, values, times, cache_limit)
+                result = together.run(lesson, run, started, team, values, times, cache_limit)
             else:
                 with quicker.sped_up(lesson, cache_limit) as speed:
                     result = running.run_body(lesson, run, started, times, display, speed)
         finally:
             run.release()
-        view.finish(result.face())
+        with held_to_the_end(Stopped(f"Stopped. The report is in {result.folder}.", AS_IT_IS)):
+            view.finish(result.face())
         return result
 
 
-def _check_after(after: TrainResult | None, *, alone: bool) -> None:
+def _check_after(after: Any, *, alone: bool) -> None:
     """Refuse to go on with a learner that cannot be had."""
     if after is None:
         return
+    if not isinstance(after, TrainResult):
+        raise BadInput(
+            f"after is {after!r}, which is no result of a lesson.",
+            "Give what train_lesson1 returned, or leave it out.",
+        )
     if not alone:
         raise BadInput(
             "--continue does not go with several processes: the learner is in this one.",
@@ -217,8 +233,7 @@ def _begun(
 def _check_limit(cache_limit: float) -> None:
     if not cache_limit >= 0:
         raise BadInput(
-            f"--cache-limit {cache_limit} is out of range.",
-            "Give GB that small copies of the pictures may take, such as 10; 0 makes none.",
+            f"--cache-limit {cache_limit} is out of range.", kinds.to_give("cache_limit")
         )
 
 

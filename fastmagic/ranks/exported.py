@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,15 @@ from fastmagic.errors import BadInput
 from fastmagic.lesson import cell as cells
 from fastmagic.lesson import export
 from fastmagic.lesson.carried import Carrier
+from fastmagic.lesson.names import needed_names, used_names
 from fastmagic.lesson.settings import Settings
 from fastmagic.lesson.show import differing
+
+IMPORTS = {
+    "Path": "from pathlib import Path",
+    "display": "from IPython.display import display",
+}
+"""What a notebook has by itself, or a path is written by; imported where it is used."""
 
 
 def write(
@@ -53,7 +61,7 @@ def write(
     LessonError
         Where the disk is full or refuses.
     """
-    target = export.check_target(file)
+    target = export.check_target(file, "--export-job")
     if target.suffix != ".py":
         raise BadInput(f"--export-job {file} is no script.", "Give a file that ends in .py.")
     export.check_body(cell)
@@ -71,12 +79,14 @@ def text_of(
     namespace: Mapping[str, Any],
 ) -> str:
     """Give the script's text; `given` is what `ranks.train` gets beside data and body."""
-    carrier = Carrier(namespace, given={}, bound=export.set_in(cell), folder=target.parent)
+    bound, folder = export.set_in(cell), target.parent
+    carrier = Carrier(namespace, given={"Path": Path}, bound=bound, folder=folder)
     export.carry_all(carrier, cell)
     flags = "".join(f"        {name}={value!r},\n" for name, value in given.items())
-    imports = "\n".join(["from fastmagic import ranks", *carrier.imports])
+    plain = _imports(cell, namespace, carrier.texts)
+    imports = "\n".join(["from fastmagic import ranks", *plain, *carrier.imports])
     own = "".join(f"\n\n{text.strip()}\n" for text in carrier.texts)
-    return f"""{export.MARK}
+    return f"""{export.MARKS["--export-job"]}
 # A job for one machine or many; started again, it goes on where it stopped. It needs fastmagic.
 #
 #     torchrun --standalone --nproc-per-node 2 {target.name}
@@ -93,6 +103,14 @@ if __name__ == "__main__":
         globals(),
 {flags}    )
 """
+
+
+def _imports(cell: cells.Cell, namespace: Mapping[str, Any], texts: Iterable[str]) -> list[str]:
+    """Give those of `IMPORTS` that the body uses, or what is carried for it."""
+    nodes = [node for text in texts for node in ast.walk(ast.parse(text))]
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    used |= needed_names(cell, used_names(cell, namespace))
+    return [line for name, line in IMPORTS.items() if name in used]
 
 
 def _as_literal(text: str) -> str:

@@ -7,10 +7,12 @@ open.
 
 from __future__ import annotations
 
+import builtins
 import json
 import os
 import pickle
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +40,8 @@ class Job:
         As of `lesson.runs.Run`.
     seconds, save_every, cache_limit
         As of `train_lesson1`, the first in seconds.
+    began
+        When the call began, by `time.time`, which all processes have in common.
     notebook
         The number of the notebook's process.
     """
@@ -56,7 +60,12 @@ class Job:
     seconds: float | None = None
     save_every: float = 60
     cache_limit: float = 10
+    began: float = field(default_factory=time.time)
     notebook: int = field(default_factory=os.getpid)
+
+    def started(self) -> float:
+        """Say when the call began by this process's own `time.perf_counter`."""
+        return time.perf_counter() - max(0.0, time.time() - self.began)
 
     def write(self, folder: Path) -> Path:
         """Write it down for the processes; give the file."""
@@ -98,20 +107,27 @@ def sendable(names: Iterable[str], namespace: Mapping[str, Any]) -> dict[str, An
         For a value that cannot, by its name.
     """
     pickler = _cloudpickle()
+    there = {**_of_ipython(), **namespace}
     found = {}
     for name in sorted(names):
-        if name not in namespace:
+        if name not in there:
             continue
         try:
-            _refuse_learners(namespace[name])
-            pickler.dumps(namespace[name])
+            _refuse_learners(there[name])
+            pickler.dumps(there[name])
         except Exception as error:  # pickle raises what the person's own objects raise
             raise BadInput(
                 f"`{name}` cannot be sent to other processes ({first_line(error)}).",
                 "Make it in the cell's own body, or run the cell in one process.",
             ) from None
-        found[name] = namespace[name]
+        found[name] = there[name]
     return found
+
+
+def _of_ipython() -> dict[str, Any]:
+    """Give what IPython has put among Python's own names, which other processes lack."""
+    display = getattr(builtins, "display", None)
+    return {} if display is None else {"display": display}
 
 
 def _refuse_learners(value: Any) -> None:

@@ -55,10 +55,14 @@ def train(
     --------
     >>> train("sample", "learn.fit(1)", bs=32)  # doctest: +SKIP
     """
+    started = time.perf_counter()
+    from fastmagic.lesson import kinds
+    from fastmagic.lesson.order import seconds_of
     from fastmagic.lesson.train import train_lesson1
 
-    times = (None if time_limit is None else 60 * time_limit, save_every)
     try:
+        times = (seconds_of(time_limit), save_every)
+        kinds.check(save_every=save_every, cache_limit=cache_limit)
         if "RANK" not in os.environ:
             return train_lesson1(
                 data,
@@ -74,7 +78,8 @@ def train(
         team = join(_kind())
         with progress.open_view(not team.rank, "Lesson 1") as view:
             names = {} if namespace is None else namespace
-            return _trained(team, view, data, code, names, flags, runs_folder, times, cache_limit)
+            asked = (data, code, names, flags)
+            return _trained(team, view, asked, started, runs_folder, times, cache_limit)
     except FastMagicError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a script's words
         raise SystemExit(1) from None
@@ -91,10 +96,8 @@ def _kind() -> str:
 def _trained(
     team: Team,
     view: View,
-    data: str | Path,
-    code: str,
-    namespace: dict[str, Any],
-    flags: dict[str, Any],
+    asked: tuple[str | Path, str, dict[str, Any], dict[str, Any]],
+    started: float,
     runs_folder: str | Path | None,
     times: tuple[float | None, float],
     cache_limit: float,
@@ -103,7 +106,7 @@ def _trained(
     from fastmagic.lesson.order import Order
     from fastmagic.lesson.running import run_body
 
-    began = time.perf_counter()
+    data, code, namespace, flags = asked
     order = Order(data, code, flags)
     settings, cell = order.read()
     path = _data(team, order.source, settings.label_pattern, view)
@@ -111,7 +114,7 @@ def _trained(
     run = _claimed(team, lesson, runs_folder)
     try:
         with quicker.sped_up(lesson, cache_limit) as speed:
-            result = run_body(lesson, run, began, times, None, speed, team)
+            result = run_body(lesson, run, started, times, None, speed, team)
     finally:
         run.release()
     if result is not None:

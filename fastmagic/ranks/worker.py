@@ -80,7 +80,7 @@ def train(job: jobs.Job, team: Team, view: View) -> Any:
     run = runs.Run(job.folder, job.identity, job.resumed, "", None, job.about, job.before, job.copy)
     times = (job.seconds, job.save_every)
     with quicker.sped_up(lesson, job.cache_limit) as speed:
-        return run_body(lesson, run, time.perf_counter(), times, _show, speed, team)
+        return run_body(lesson, run, job.started(), times, _show, speed, team)
 
 
 def _show(value: object) -> None:

@@ -35,8 +35,17 @@ def channels_last(learn: Any, device: Any) -> None:
     kernels = (p for p in model.parameters() if p.ndim == 4)
     lie_so = all(one.is_contiguous(memory_format=last) for one in kernels)
     if not lie_so and pays(learn, device):
-        model.to(memory_format=last)
+        _lay(model, last)
         _turned.add(model)
+
+
+def _lay(model: Any, form: Any) -> None:
+    """Lay what has four dimensions; torch's own `to` refuses a network with others beside."""
+    for one in (*model.parameters(), *model.buffers()):
+        if one.ndim == 4:
+            one.data = one.data.to(memory_format=form)
+            if one.grad is not None:
+                one.grad.data = one.grad.data.to(memory_format=form)
 
 
 def pays(learn: Any, device: Any) -> bool:
@@ -71,5 +80,5 @@ def contiguous(model: Any) -> None:
     import torch
 
     if model in _turned:
-        model.to(memory_format=torch.contiguous_format)
+        _lay(model, torch.contiguous_format)
         _turned.discard(model)

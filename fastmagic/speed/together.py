@@ -94,7 +94,7 @@ def zeroed(optimizer: Any) -> Zeroed:
     import torch
     from fastai.optimizer import Optimizer
 
-    if type(optimizer).zero_grad is not Optimizer.zero_grad:
+    if getattr(type(optimizer), "zero_grad", None) is not Optimizer.zero_grad:
         optimizer.zero_grad()
         return Zeroed()
     grads = [p.grad for p, *_ in optimizer.all_params(with_grad=True)]

@@ -23,7 +23,7 @@ from tests import notebooks
 from tests.browser.front_ends import FRONT_ENDS, FrontEnd, page_of
 from tests.browser.serving import serving
 
-LOAD, CHECK, SETUP, DATA, TRAIN, PREDICT, OWN = range(7)
+LOAD, CHECK, SETUP, DATA, TRAIN, PREDICT, OWN = range(1, 8)  # 0 installs
 FREE = OWN + 1
 MAGICS = ("%gpu_check", "%fastai_setup", "%get_data", "%train_lesson1")
 
@@ -34,8 +34,8 @@ def walk(front: FrontEnd, to: Path) -> None:
     for number in (CHECK, SETUP, DATA):
         front.wait_for_end(number, 600)
         front.picture(to / f"{number}.png", number)
-    front.wait(lambda: "epoch" in front.text(TRAIN) and "batches" in front.text(TRAIN))
-    front.page.wait_for_timeout(4000)
+    front.wait(lambda: "epoch 4 of" in front.text(TRAIN), 300)
+    front.page.wait_for_timeout(2000)
     front.picture(to / "live.png", TRAIN)
     front.stop()
     front.wait_for_end(TRAIN)

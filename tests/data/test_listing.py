@@ -50,3 +50,15 @@ def test_what_is_unknown_is_called_so(tmp_path: Path) -> None:
     listed = list_data({"FASTAI_HOME": str(tmp_path)})
     [line] = [one for one in str(listed).splitlines() if one.split()[:1] == ["caltech101"]]
     assert line.split().count("unknown") == 2
+
+
+def test_what_is_known_of_the_archives_hashes_is_shown_where_asked(tmp_path: Path) -> None:
+    env = {"FASTAI_HOME": str(tmp_path)}
+    words = " ".join(str(list_data(env, verbose=True)).split())
+    for entry in CATALOGUE.values():
+        for source in entry.sources:
+            of_it = words.partition(f"{entry.name}: {source.url} ")[2]
+            assert of_it.startswith(" ".join(source.hashes))
+    assert "md5:3e483c8d6ef2175e9d395a6027eb92b7 of the first MiB" in words
+    assert "md5:aef22ec7d472dd60e8ee79eecc19f131, as reported" in words
+    assert "md5:" not in str(list_data(env))

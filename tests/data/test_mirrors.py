@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+import requests
 
+from fastmagic.data.web.download import download
 from fastmagic.errors import DownloadError
 
 from .downloads import DATA, Waits, fetch, nothing_left
@@ -144,6 +147,56 @@ def test_when_all_fail_each_is_quoted(server: FileServer, other: FileServer, arc
     assert what.startswith("a.zip could be had from none of its 3 addresses. (1) There is no file")
     assert "HTTP 503" in what.split("(2)")[1] and "none.zip" in what.split("(3)")[1]
     assert nothing_left(archive)
+
+
+class NoNetwork:
+    """A session that finds no server of these names, and loses the others' first byte."""
+
+    def __init__(self, *unknown: str) -> None:
+        self.unknown = unknown
+
+    def get(self, url: str, **_: object) -> NoReturn:
+        words = "Failed to resolve" if any(one in url for one in self.unknown) else "reset"
+        raise requests.ConnectionError(words)
+
+
+MIRRORS = ("https://a.example/a.zip", "https://b.example/a.zip", "https://b.example/old/a.zip")
+
+
+def test_when_all_fail_for_one_reason_it_is_said_once(archive: Path) -> None:
+    with pytest.raises(DownloadError) as caught:
+        download(
+            *(MIRRORS[0], archive),
+            mirrors=MIRRORS[1:],
+            session=NoNetwork("a.example", "b.example"),
+            sleep=Waits(),
+        )
+    assert caught.value.what == (
+        "a.zip could not be downloaded: none of its servers (a.example, b.example) was found."
+    )
+    assert "Settings > Internet" in caught.value.next_step
+    assert caught.value._render_traceback_()[0].startswith("DownloadError: a.zip")
+
+
+def test_when_all_fail_for_several_reasons_each_is_said(archive: Path) -> None:
+    with pytest.raises(DownloadError) as caught:
+        download(
+            *(MIRRORS[0], archive),
+            mirrors=MIRRORS[1:],
+            session=NoNetwork("a.example"),
+            sleep=Waits(),
+        )
+    assert "none of its 3 addresses" in caught.value.what
+    assert "(its name was not found)" in caught.value.what and "(it was cut)" in caught.value.what
+
+
+def test_what_is_kept_is_said_where_all_fail(
+    server: FileServer, archive: Path, other: FileServer
+) -> None:
+    server.quirks = [Quirk(cut=1_000_000), *[Quirk(cut=0)] * 9]
+    other.stop()
+    with pytest.raises(DownloadError, match=r"1\.0 MB are kept"):
+        fetch(server, archive, mirrors=[other.url("a.zip")], checksum=CHECKSUM)
 
 
 def test_the_same_address_twice_is_one(server: FileServer, archive: Path) -> None:

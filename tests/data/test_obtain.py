@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import tarfile
@@ -17,6 +18,10 @@ from pathlib import Path
 import pytest
 
 import fastmagic
+from fastmagic.data import places
+from fastmagic.data.catalogue import CATALOGUE
+from fastmagic.data.entry import Source
+from fastmagic.data.fill import Order, fill
 from fastmagic.data.get import get_data, list_data
 from fastmagic.data.places import Record
 from fastmagic.errors import ArchiveError, BadInput, DownloadError, FastMagicError, PicturesError
@@ -76,6 +81,29 @@ def test_when_all_fail_each_has_its_say(server: FileServer, catalogue: dict[str,
         get_data("dogscats", env=catalogue)
     assert "dogscats.tgz: " in caught.value.what and "HTTP 404" in caught.value.what
     assert "dogscats.zip: " in caught.value.what and "web page" in caught.value.what
+
+
+def test_where_no_server_of_several_archives_answers_it_is_said_once(home: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    urls = [f"http://{host}:{port}/{file}" for host in ("127.0.0.1", "localhost") for file in "ab"]
+    place = places.for_entry(CATALOGUE["dogscats"], None, {"FASTAI_HOME": str(home)})
+    with pytest.raises(DownloadError) as caught:
+        fill(place, Order(tuple(map(Source, urls)), "", None, lambda _: None), View())
+    assert caught.value.what == (
+        "dogscats could not be downloaded: none of its servers (127.0.0.1, localhost) could be "
+        "reached (refused)."
+    )
+
+
+def test_one_server_that_does_not_answer_is_named_once(home: Path) -> None:
+    env = {"FASTAI_HOME": str(home), "FASTMAGIC_CATALOGUE": "http://127.0.0.1:9"}
+    with pytest.raises(DownloadError) as caught:
+        get_data("dogscats", env=env, sleep=lambda _: None)
+    assert caught.value.what == (
+        "dogscats could not be downloaded. The connection to 127.0.0.1 failed (refused)."
+    )
 
 
 def test_the_archive_whose_checksum_is_asked_for_goes_first(

@@ -193,6 +193,92 @@ def test_no_readable_picture_at_all(tmp_path: Path, fill: Fill) -> None:
         lay_out(folder)
 
 
+def container(brand: bytes) -> bytes:
+    """Make what begins as HEIC and AVIF do, and cannot be decoded."""
+    return b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1" + brand + bytes(100)
+
+
+HEIC, AVIF = container(b"heic"), container(b"avif")
+FILM = container(b"isom").replace(b"mif1", b"mp41")
+
+
+def put(folder: Path, data: bytes, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+def refused(folder: Path) -> tuple[str, str]:
+    with pytest.raises(PicturesError) as caught:
+        lay_out(folder)
+    return caught.value.what.replace(str(folder), "HERE"), caught.value.next_step
+
+
+def test_photographs_of_a_phone_are_called_what_they_are(tmp_path: Path) -> None:
+    put(tmp_path, HEIC, *(f"{label}/{n}.HEIC" for label in ("cats", "dogs") for n in range(5)))
+    what, step = refused(tmp_path)
+    assert what == (
+        "The 10 pictures in HERE are HEIC files, as iPhones make them, which fastai does not read."
+    )
+    assert step.startswith("Save them as JPEG (iPhone: Settings > Camera")
+    put(tmp_path, HEIC, "cats/5.jpg")  # a name does not mislead
+    assert refused(tmp_path)[0].startswith("The 11 pictures in HERE are HEIC files")
+
+
+@pytest.mark.parametrize(
+    ("data", "why", "step"),
+    [
+        (AVIF, "4 AVIF", "Save them as JPEG."),
+        (FILM, "4 of a format not read here", "Save them as JPEG."),
+        (b"<html>", "4 not a picture", "Are they really pictures? Download or copy them again."),
+        (b"", "4 empty", "Are they really pictures? Download or copy them again."),
+    ],
+)
+def test_why_none_can_be_read_is_said(tmp_path: Path, data: bytes, why: str, step: str) -> None:
+    put(tmp_path, data, "cats/1.png", "cats/2.png", "dogs/1.png", "dogs/2.png")
+    assert refused(tmp_path) == (f"None of the 4 pictures in HERE can be read ({why}).", step)
+    put(tmp_path, HEIC, "dogs/3.png")
+    what, step = refused(tmp_path)
+    assert what.endswith(f"({why}, 1 HEIC).") and "iPhone" in step
+
+
+@pytest.mark.parametrize(
+    ("data", "are", "step"),
+    [
+        (HEIC, "are HEIC files", "Save them as JPEG (iPhone"),
+        (AVIF, "are AVIF files", "Save them as JPEG."),
+        (b"", "cannot be read (5 empty)", "Are they really pictures?"),
+    ],
+)
+def test_a_class_that_cannot_be_read_is_not_called_missing(
+    tmp_path: Path, fill: Fill, data: bytes, are: str, step: str
+) -> None:
+    fill(tmp_path, *(f"cats/{n}.jpg" for n in range(5)))
+    put(tmp_path, data, *(f"dogs/{n}.png" for n in range(5)))
+    what, next_step = refused(tmp_path)
+    assert what == f"Only 'cats' has pictures that can be read; the 5 of 'dogs' {are}."
+    assert next_step.startswith(step)
+
+
+def test_training_pictures_alone_may_be_unreadable(tmp_path: Path, fill: Fill) -> None:
+    fill(tmp_path, *LESSON_NAMES)
+    dogs = [name for name in LESSON_NAMES if name.startswith("train/dogs")]
+    put(tmp_path, HEIC, *dogs)
+    only = "Only 'cats' has training pictures that can be read; the 6 of 'dogs' are HEIC files."
+    assert refused(tmp_path)[0] == only
+    put(tmp_path, HEIC, *(name.replace("dog", "cat") for name in dogs))
+    assert refused(tmp_path)[0] == (
+        "No class has training pictures that can be read; the 12 of 'cats' and 'dogs' are HEIC "
+        "files."
+    )
+
+
+def test_pictures_that_may_not_be_read_are_no_false_ones(guarded: Path, fill: Fill) -> None:
+    for file in fill(guarded / "set", "cats/1.jpg", "dogs/1.jpg").rglob("*.jpg"):
+        file.chmod(0)
+    assert refused(guarded / "set")[1] == "Change who may read them."
+
+
 def test_a_missing_folder_names_its_neighbour(tmp_path: Path) -> None:
     (tmp_path / "dogscats").mkdir()
     with pytest.raises(PicturesError, match="Did you mean 'dogscats'"):

@@ -15,7 +15,7 @@ from fastmagic.guard.session import Session  # noqa: E402
 from fastmagic.progress import View  # noqa: E402
 
 
-def make_learner(dropout: float = 0.5, workers: int = 0):
+def make_learner(dropout: float = 0.5, workers: int = 0, kind=None):
     """Make a learner with shuffling and dropout, whose weights show every random draw."""
     import torch
     from fastai.data.core import DataLoaders
@@ -33,7 +33,7 @@ def make_learner(dropout: float = 0.5, workers: int = 0):
     model = nn.Sequential(
         nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Dropout(dropout), nn.Linear(16, 2)
     )
-    return Learner(dls, model, loss_func=CrossEntropyLossFlat(), metrics=accuracy)
+    return (kind or Learner)(dls, model, loss_func=CrossEntropyLossFlat(), metrics=accuracy)
 
 
 def body(learn, stop=None):
@@ -290,3 +290,21 @@ def test_a_broken_metric_keeps_its_own_error(tmp_path):
         learn.metrics = [broken]
         with pytest.raises(RuntimeError, match="my metric is broken"):
             learn.fit(1)
+
+
+def test_learners_that_a_cell_lets_go_are_not_kept(tmp_path):
+    import gc
+    import weakref
+
+    from fastmagic.guard import attach
+
+    gone = []
+    session = Session(7, View(), tmp_path)
+    with attach.attached(session):
+        for _ in range(3):
+            learn = make_learner()
+            learn.fit(1, 1e-2)
+            gone.append(weakref.ref(learn.model))
+        gc.collect()
+        assert [one() is None for one in gone] == [True, True, False]
+        assert list(session.learners) == [learn]

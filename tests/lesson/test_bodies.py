@@ -134,3 +134,67 @@ def test_a_network_of_the_persons_own_takes_weights_of_a_file(small_folder, tmp_
     torch.save({"0.weight": torch.zeros(1)}, file)
     with pytest.raises(LessonError, match=r"mine\.pth does not fit mine"):
         fastmagic.train_lesson1(small_folder, "learn", **{**options, "weights": str(file)})
+
+
+BLOCK = """
+def loaders(*blocks, get_y, item=Resize(32), make="dataloaders", **options):
+    block = DataBlock(blocks=(ImageBlock, *blocks), splitter=GrandparentSplitter(), get_y=get_y,
+        item_tfms=item)
+    return getattr(block, make)(get_image_files(path), bs=8, num_workers=0, **options)
+"""
+
+
+def test_pictures_that_were_validated_in_another_order_are_told_by_their_own_names(run):
+    result = run(
+        f"""{BLOCK}
+dls = loaders(CategoryBlock, get_y=parent_label, val_shuffle=True)
+learn = vision_learner(dls, squeezenet1_1, pretrained=False, metrics=accuracy)
+learn.fit(1)
+learn.show_rights_and_wrongs()"""
+    )
+    judged = result.judged
+    assert len(judged.files) == 16
+    assert [file.parent.name for file in judged.files] == [
+        judged.classes[target] for target in judged.targets
+    ]
+    again = result.learn.get_preds()[0].numpy()
+    assert abs(again - judged.probabilities).max() < 0.05  # small copies are nearly the pictures
+
+
+@pytest.mark.parametrize(
+    ("given", "learnt"),
+    [
+        ('MultiCategoryBlock, get_y=lambda file: [file.parent.name, "animal"]', ""),
+        (
+            "RegressionBlock, get_y=lambda file: float(len(file.name) % 2)",
+            ", n_out=1, loss_func=MSELossFlat()",
+        ),
+    ],
+    ids=["several classes each", "a number each"],
+)
+def test_only_of_one_class_each_test_time_augmentation_has_an_accuracy(run, given, learnt):
+    result = run(
+        f"""{BLOCK}
+learn = vision_learner(loaders({given}), squeezenet1_1, pretrained=False{learnt})
+learn.fit(1)
+said, targets = learn.tta(n=1)"""
+    )
+    assert result.status == "finished"
+    assert result.accuracy is None and result.accuracy_tta is None
+
+
+def test_a_picture_that_is_drawn_twice_in_an_epoch_is_cut_anew(run):
+    body = f"""{BLOCK}
+class Seen(Callback):
+    def before_batch(self):
+        if self.training:
+            seen.extend(hash(one.numpy().tobytes()) for one in self.xb[0])
+seen = []
+dls = loaders(CategoryBlock, get_y=parent_label, item=RandomResizedCrop(24, min_scale=0.2),
+    make="weighted_dataloaders", wgts=[1.0 if number % 8 == 0 else 0.001 for number in range(48)])
+learn = vision_learner(dls, squeezenet1_1, pretrained=False, cbs=Seen())
+learn.fit(1)
+(path.parent / "seen.txt").write_text(" ".join(map(str, seen)))"""
+    result = run(body)
+    seen = (result.path.parent / "seen.txt").read_text().split()
+    assert len(seen) == 32 and len(set(seen)) > 24

@@ -230,3 +230,32 @@ def test_a_name_of_fastais_that_is_missing_is_told_with_the_line_that_brings_it(
 def test_what_cannot_be_fetched_is_no_line_to_be_mended(body):
     assert "it could not be fetched" in next_step_of(body)
     assert "internet" in next_step_of(body)
+
+
+DELEGATES = """
+class Network: pass
+class Learner:
+    model = Network()
+    def fit(self): pass
+    def __getattr__(self, name): return getattr(self.model, name)
+class Odd:
+    def __dir__(self): raise ValueError
+learn, odd = Learner(), Odd()
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("learn.fitt(1)", "`learn` has no `fitt`. Did you mean 'fit'?"),
+        ("learn.fit(), learn.fitt", "`learn` has no `fitt`. Did you mean 'fit'?"),
+        ("def go(it):\n    it.fitt()\ngo(learn)", "`it` has no `fitt`. Did you mean 'fit'?"),
+        ("learn.zebra", "`learn` has no `zebra`."),
+        ("learn.model.fitt", "mend the line"),
+        ("getattr(learn, 'fitt')", "mend the line"),
+        ("odd.fitt", "mend the line"),
+        ("raise AttributeError('no')", "mend the line"),
+    ],
+)
+def test_what_a_learner_lacks_is_said_of_the_learner_not_of_its_network(line, said):
+    assert next_step_of(DELEGATES + line).startswith(said)

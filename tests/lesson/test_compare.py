@@ -104,6 +104,13 @@ def test_it_says_on_which_pictures_they_were_measured(two, tmp_path):
     assert "taken to be the same" in str(fastmagic.compare(one, other))
     elsewhere = reports.result(other.folder, data="dogscats")
     assert "data sets differ" in str(fastmagic.compare(one, elsewhere))
+    asked_by_its_path = [
+        reports.result(run.folder, data=data, path=tmp_path)
+        for run, data in zip(two, ("pets", str(tmp_path)), strict=True)
+    ]
+    assert "taken to be the same" in str(fastmagic.compare(*asked_by_its_path))
+    moved = reports.result(other.folder, data="copied", judged=judged)
+    assert "on the same 40 pictures" in " ".join(str(fastmagic.compare(there[0], moved)).split())
     more = reports.result(other.folder, validation_pictures=2000)
     assert "2,000 others" in " ".join(str(fastmagic.compare(one, more)).split())
     uncounted = reports.result(other.folder, validation_pictures=None)

@@ -187,7 +187,7 @@ def ran(scripts):
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_recipe_runs_without_fastmagic(scripts, ran, name):
     text = (scripts / f"recipe {name}.py").read_text()
-    assert text.startswith(export.MARK)
+    assert text.startswith(export.MARKS["--export"])
     assert "import fastmagic" not in text
     assert ran[f"recipe {name}.py"]["epochs"] > 0
 
@@ -298,7 +298,7 @@ def test_as_a_notebook_it_holds_the_same_code(small_folder, tmp_path):
     code = [cell["source"] for cell in book["cells"] if cell["cell_type"] == "code"]
     assert all(text in script for text in code)
     assert code[-1] == body
-    assert book["cells"][0]["source"].startswith(export.MARK)
+    assert book["cells"][0]["source"].startswith(export.MARKS["--export"])
     nbformat = pytest.importorskip("nbformat")
     nbformat.validate(nbformat.from_dict(book))
 

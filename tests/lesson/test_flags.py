@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import fastmagic
 from fastmagic.errors import BadInput, LessonError, Stopped
 from fastmagic.gpu.advice import free_own_memory
 
@@ -86,6 +87,23 @@ def test_a_lesson_can_be_taken_in_several_cells(shell, cells):
     assert shell.user_ns["learn"] is first
     cells("%%train_lesson1 {data}\nlearn.fit(1)").raise_error()
     assert shell.user_ns["learn"] is not first
+
+
+def test_a_cell_that_goes_on_has_the_data_set_under_the_name_that_it_was_asked_for_by(shell, cells):
+    small = f"--data sample {SMALL}"
+    first = shell.run_cell(f"%%train_lesson1 {small}\nlearn.fit(1)").result
+    second = shell.run_cell("%%train_lesson1 --continue\nlearn.fit(1)").result
+    assert (second.data, second.path) == ("sample", first.path)
+    assert second.folder.name.startswith("sample-own")
+    both = fastmagic.compare(first.folder, second.folder)
+    assert "on 160 pictures, taken to be the same ones" in " ".join(str(both).split())
+
+
+def test_in_python_too_what_goes_on_has_the_data_set_of_what_it_goes_on_from():
+    small = {"arch": "squeezenet1_1", "weights": "none", "size": 32}
+    first = fastmagic.train_lesson1("sample", "learn.fit(1)", **small)
+    second = fastmagic.train_lesson1(code="learn.fit(1)", after=first)
+    assert (second.data, second.path) == ("sample", first.path)
 
 
 def test_there_must_be_a_cell_to_go_on_from(shell, cells):
@@ -240,3 +258,26 @@ def test_a_result_that_has_a_name_keeps_its_learner(shell, cells):
     assert shell.user_ns["report"].learn is not None
     shell.run_cell("%%train_lesson1 --continue\nlearn.fit(1)").raise_error()
     assert shell.user_ns["learn"] is shell.user_ns["report"].learn
+
+
+def test_what_a_library_warns_of_at_its_import_is_not_shown(tmp_path):
+    """timm brings tqdm in, which warns a kernel without ipywidgets."""
+    words = "import warnings\nwarnings.warn('IProgress not found')\ndef list_models(): return []\n"
+    (tmp_path / "timm.py").write_text(words)
+    code = """
+from fastmagic.lesson import learner
+try:
+    learner.find_architecture("resnet99")
+except ValueError as error:
+    print(error)
+"""
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=120,
+    )
+    assert "Neither torchvision nor timm has a network called 'resnet99'" in done.stdout
+    assert done.stderr == ""

@@ -38,6 +38,14 @@ def test_the_newest_are_kept_and_what_can_go_on(several):
     assert json.dumps(told.to_dict())
 
 
+def test_what_is_left_because_it_did_not_finish_is_said(several):
+    words = " ".join(str(fastmagic.prune(keep=1, runs_folder=several)).split())
+    assert "1 of those left did not finish and can be gone on with" in words
+    assert "unfinished=True removes it too" in words
+    told = fastmagic.prune(keep=0, runs_folder=several, unfinished=True)
+    assert told.unfinished == 0 and "did not finish" not in str(told)
+
+
 def test_unfinished_ones_go_where_that_is_asked_for(several):
     assert len(fastmagic.prune(0, several, unfinished=True).removed) == 4
     assert names(several) == []

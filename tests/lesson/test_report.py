@@ -102,7 +102,10 @@ def test_a_sheet_is_small_opaque_and_white_where_there_is_no_picture(tmp_path):
         assert sheet.convert("RGBA").getpixel((sheet.width - 1, sheet.height - 1)) == (255,) * 4
 
 
-@pytest.mark.parametrize("name", ["собака", "Ñandú", "犬", "x" * 200, "\x1b[31m", ""])
+ENDS = ["two\nlines", "two\rlines", "two\x85lines", "two\u2029lines"]
+
+
+@pytest.mark.parametrize("name", ["собака", "Ñandú", "犬", "x" * 200, "\x1b[31m", "", *ENDS])
 def test_a_class_of_any_name_can_stand_in_a_caption(tmp_path, name):
     said = [Opinion(tmp_path / f"{name[:20]}.jpg", name, "dog", 0.1, 0.9)]
     assert sheets.draw(said)[:4] == b"\x89PNG"

@@ -140,11 +140,11 @@ def about(**parts):
     return {"parts": {**known, **parts}, "values": {"n": "3"}}
 
 
-def stopped(folder, identity, *, state=True, status="stopped", **options):
+def stopped(folder, identity, *, state="fit-001.pt", status="stopped", **options):
     run = runs.claim(folder, identity, name=None, stem="sample", **options)
     if state:
         run.states.mkdir(exist_ok=True)
-        (run.states / "fit-001.pt").touch()
+        (run.states / state).touch()
     run.mark(status)
     run.release()
     return run
@@ -162,7 +162,8 @@ def test_a_new_run_says_what_has_changed_since_the_one_that_was_stopped(tmp_path
 
 def test_of_a_run_in_which_nothing_was_trained_nothing_is_said(tmp_path):
     first = stopped(tmp_path, "one", about=about())
-    stopped(tmp_path, "typo", about=about(body="lern.fit(1)"), state=False)
+    stopped(tmp_path, "typo", about=about(body="lern.fit(1)"), state="")
+    stopped(tmp_path, "early", about=about(body="lr_find"), state="incidents-000001-ab.pt")
     assert first.folder.name in stopped(tmp_path, "two", about=about(body="A")).note
     stopped(tmp_path, "three", about=about(body="b"), status="finished")
     assert not stopped(tmp_path, "four", about=about(body="B")).note  # the person is further on

@@ -72,8 +72,13 @@ def test_what_changes_only_the_time_a_run_takes_lets_it_go_on(small_folder, tmp_
 
     with pytest.raises(Stopped):
         run(True, workers=1)
-    free = {"no_cache": True, "no_gpu_cache": True, "no_allocator": True}
-    assert run(False, workers=0, **free).stages[0].resumed
+    with pytest.raises(Stopped):
+        run(True, workers=1, no_cache=True)  # other pixels: it begins anew
+    free = {"no_gpu_cache": True, "no_allocator": True}
+    first = run(False, workers=0, **free)
+    assert first.stages[0].resumed
+    other = run(False, workers=0, no_cache=True)
+    assert other.stages[0].resumed and other.folder != first.folder
 
 
 def test_a_cell_goes_on_where_it_began_though_the_folder_is_another_now(

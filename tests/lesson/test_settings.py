@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from fastmagic.data.catalogue import CATALOGUE, OWN_PICTURES
 from fastmagic.errors import BadInput
 from fastmagic.lesson import recipes
+from fastmagic.lesson.order import recipe_body
 from fastmagic.lesson.settings import settle
 
 
@@ -68,6 +70,16 @@ def test_a_normalisation_that_cannot_be_read_is_refused(words):
         settled({"normalize": words})
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"), [("fp17", "'fp16'"), ("half", "auto, fp32"), (16, "'fp16'")]
+)
+def test_a_word_that_is_no_precision_is_refused_before_anything_is_loaded(word, hint):
+    with pytest.raises(BadInput, match=r"--precision .* is not known") as caught:
+        settled({"precision": word})
+    assert hint in caught.value.next_step
+    assert settled({"precision": "auto"}).precision == "auto"
+
+
 def test_a_weights_file_that_is_not_there_is_refused_before_anything_else():
     with pytest.raises(BadInput, match="no weights file"):
         settled({"weights": "missing.pth"})
@@ -125,5 +137,13 @@ def test_what_is_known_of_recipe_quick_is_what_stands_in_it():
 @pytest.mark.parametrize("given", [{"size": "64"}, {"epochs": "3"}, {"lr": "1e-3"}, {"bs": True}])
 def test_what_is_no_number_is_refused_by_its_name(given):
     [name] = given
-    with pytest.raises(BadInput, match=f"{name} is .* no number"):
+    with pytest.raises(BadInput, match=f"{name} is .* no (whole )?number"):
         settled(given)
+
+
+def test_numbers_of_numpy_become_pythons_own():
+    asked = {"epochs": np.int64(2), "lr": np.float64(0.5), "size": np.float32(64), "bs": 8.0}
+    settings = settled({"recipe": "modern", **asked})
+    numbers = [settings.epochs, settings.lr, settings.size, settings.bs]
+    assert str(numbers) == "[2, 0.5, 64, 8]"
+    assert "epochs = 2  # --epochs" in recipe_body(settings)

@@ -6,6 +6,7 @@ import ast
 import json
 import linecache
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from fastmagic.errors import BadInput, LessonError
+from fastmagic.lesson import export
 from fastmagic.lesson.instead import export_job
 from fastmagic.lesson.order import Order
 from fastmagic.ranks import member
@@ -93,6 +95,19 @@ def test_only_a_script_can_be_a_job(small_folder, tmp_path):
         export_job(Order(small_folder, "learn.fit(1)", SMALL), tmp_path / "job.ipynb")
 
 
+def test_a_job_says_what_has_written_it_and_only_that_is_overwritten(tmp_path):
+    file, order = tmp_path / "job.py", Order("sample", "learn.fit(1)")
+    for first in ("", export.MARKS["--export"], export.MARKS["--export-job"]):
+        if first:
+            file.write_text(first)
+        export_job(order, file)
+        line = file.read_text().splitlines()[0]
+        assert line.startswith("# A lesson written by fastmagic's --export-job, which")
+    file.write_text("# mine")
+    with pytest.raises(BadInput, match="--export-job did not write it"):
+        export_job(order, file)
+
+
 def test_a_job_names_what_its_data_set_would_choose_otherwise(tmp_path):
     asked = {"arch": "resnet34", "size": 224}  # the general defaults; `sample` has others
     script = export_job(Order("sample", "learn.fit(1)", asked), tmp_path / "job.py")
@@ -112,6 +127,28 @@ def test_a_body_comes_through_whatever_its_quotes(tmp_path, body):
         if isinstance(node, ast.Assign) and node.targets[0].id == "BODY"
     ]
     assert given == f"\n{body}\nlearn.fit(1)\n"
+
+
+NOTEBOOK = "from pathlib import Path\nfolder, rates = Path('x'), [1e-3]"
+USES = {
+    "print(folder, rates)": {"from pathlib import Path"},
+    "print(Path('y'))": {"from pathlib import Path"},
+    "display(rates)": {"from IPython.display import display"},
+    "print(rates)": set(),
+}
+
+
+@pytest.mark.parametrize(("body", "imports"), USES.items())
+def test_a_job_imports_what_its_body_uses_and_a_notebook_has(tmp_path, body, imports):
+    names: dict = {}
+    exec(NOTEBOOK, names)
+    script = export_job(Order("sample", body, SMALL), tmp_path / "job.py", namespace=names)
+    lines = script.read_text().splitlines()
+    assert {line for line in lines if line.startswith("from ")} == {
+        "from fastmagic import ranks",
+        *imports,
+    }
+    runpy.run_path(str(script), run_name="looked at")
 
 
 class SeesAnotherDisk:

@@ -104,6 +104,38 @@ def test_the_notebook_gets_a_plain_learner_with_the_trained_weights(small_folder
         assert learn.validate()[1] == pytest.approx(result.accuracy)
 
 
+class Notes(View):
+    def __init__(self):
+        super().__init__()
+        self.notes: list = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def test_the_time_of_a_call_is_that_of_its_processes_start_too(small_folder, tmp_path):
+    began = time.perf_counter()
+    result, _ = lesson(small_folder, tmp_path, MAKES + "learn.fit(1)")
+    assert (time.perf_counter() - began) / 2 < result.seconds < time.perf_counter() - began
+
+
+def test_a_body_shows_with_display_as_in_one_process(shell, small_folder, tmp_path):
+    view = Notes()
+    lesson(small_folder, tmp_path, "display(6 * 7)", show=view)
+    assert "42" in view.notes
+
+
+@pytest.mark.parametrize("line", ["%time learn.fit(1)", "!ls", "get_ipython().magic('time')"])
+def test_a_line_of_ipythons_is_refused_by_its_number_before_anything_starts(
+    shell, small_folder, tmp_path, line
+):
+    cell = {"transform": shell.transform_cell, "first_line": 2, "names": shell.user_ns}
+    with pytest.raises(BadInput, match="in several processes: line 3 of the cell") as caught:
+        lesson(small_folder, tmp_path / "runs", f"n = 1\n{line}", **cell)
+    assert line in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
 KILLS = """
 class Kills(Callback):
     def before_batch(self):
@@ -261,17 +293,12 @@ def test_what_cannot_be_sent_is_named_before_anything_starts(small_folder, tmp_p
 
 
 def test_an_error_of_the_body_is_shown_by_its_line(small_folder, tmp_path):
-    notes: list = []
-
-    class Notes(View):
-        def note(self, text):
-            notes.append(text)
-
+    view = Notes()
     with pytest.raises(LessonError) as caught:
-        lesson(small_folder, tmp_path, MAKES + "print('so far')\nrate = 1 / 0\n", show=Notes())
+        lesson(small_folder, tmp_path, MAKES + "print('so far')\nrate = 1 / 0\n", show=view)
     shown = "\n".join(caught.value._render_traceback_())
     assert "ZeroDivisionError" in shown and "rate = 1 / 0" in shown
-    assert "so far" in notes
+    assert "so far" in view.notes
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def unvalidated(names: Sequence[str], kind: Kind) -> str:
 class needs at least two.
     """
     has, it = ("has", "it") if len(names) == 1 else ("have", "them")
-    what = f"{_listed(names)} {has} no pictures to validate with: accuracy says nothing of {it}."
+    what = f"{listed(names)} {has} no pictures to validate with: accuracy says nothing of {it}."
     if kind == "train/valid folders":
         return f"{what} Move some pictures of {it} to the validation folder."
     return f"{what} Add pictures: every class needs at least two."
@@ -68,12 +68,12 @@ change who may read it.
 CONVERT = "Image.open(old).point(lambda value: value / 256).convert('L').save(new)"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """Name them, in quotes; of many only the first.
 
     Examples
     --------
-    >>> _listed(["a", "b"]), _listed(list("abcdefg"))
+    >>> listed(["a", "b"]), listed(list("abcdefg"))
     ("'a' and 'b'", "'a', 'b', 'c', 'd', 'e' and 2 more")
     """
     shown = [repr(name) for name in names[:NAMES_SHOWN]]

@@ -14,14 +14,13 @@ pictures out of a folder that we unpacked ourselves (`rejected`).
 from __future__ import annotations
 
 import random
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastmagic import platforms
 from fastmagic.data.catalogue import pattern_for
-from fastmagic.data.survey import duplicates, labels, readable, rejected, split, tree
+from fastmagic.data.survey import duplicates, labels, learnable, readable, rejected, split, tree
 from fastmagic.data.survey.duplicates import Duplicates
 from fastmagic.data.survey.labels import Kind
 from fastmagic.data.survey.rejected import Rejected
@@ -162,14 +161,14 @@ def survey(
     root = picture_folder(path, label_pattern)
     kind, pattern, train, valid = _divided(root, label_pattern, valid_pct, seed)
     looks = readable.check(root, [*train, *valid], view or View(), memory or default_memory())
-    bad = {file for file, look in looks.items() if not look.usable}
+    bad = {file: look for file, look in looks.items() if not look.usable}
     good_train = tuple(one.path for one in train if one.path not in bad)
     good_valid = tuple(one.path for one in valid if one.path not in bad)
     named = {one.path: str(labels.label(one.parts, kind, pattern)) for one in (*train, *valid)}
-    classes = _classes(root, named, good_train, good_valid, len(bad))
-    moved = _rejected(unpacked, looks, bad) if unpacked else frozenset()
+    classes = learnable.classes(root, named, good_train, good_valid, bad)
+    moved = _rejected(unpacked, bad) if unpacked else frozenset()
     layout = Layout(
-        root, kind, good_train, good_valid, classes, pattern, tuple(sorted(bad - moved))
+        root, kind, good_train, good_valid, classes, pattern, tuple(sorted(bad.keys() - moved))
     )
     digests = {file: look.digest for file, look in looks.items()}
     return Survey(
@@ -187,8 +186,8 @@ def default_memory() -> Path:
     return platforms.archive_folder() / "fastmagic"
 
 
-def _rejected(unpacked: Path, looks: dict[Path, readable.Look], bad: set[Path]) -> frozenset[Path]:
-    faults = {file: looks[file].kinds[0] for file in sorted(bad)}
+def _rejected(unpacked: Path, bad: dict[Path, readable.Look]) -> frozenset[Path]:
+    faults = {file: look.kinds[0] for file, look in sorted(bad.items())}
     lasting = {file: fault for file, fault in faults.items() if fault in readable.FAULTY}
     return rejected.set_aside(unpacked, lasting) if lasting else frozenset()
 
@@ -354,45 +353,6 @@ def _split(
         [one for one in found if one.path not in valid],
         [one for one in found if one.path in valid],
     )
-
-
-def _classes(
-    root: Path,
-    named: dict[Path, str],
-    train: tuple[Path, ...],
-    valid: tuple[Path, ...],
-    bad: int,
-) -> tuple[str, ...]:
-    """Name the classes that can be learnt, or say why nothing can."""
-    if not train and not valid:
-        msg = f"None of the {bad} pictures in {root} can be read."
-        raise PicturesError(msg, "Are they really pictures? Download or copy them again.")
-    counts = Counter(named[file] for file in train)
-    classes = tuple(sorted(counts))
-    if len(classes) < 2:
-        found = f"only one class, {classes[0]!r}" if classes else "no training pictures"
-        raise PicturesError(
-            f"There is {found}, in {root}.", f"Two classes are needed. {labels.SHOW}"
-        )
-    if not valid:
-        msg = f"There are no validation pictures in {root}, or none that can be read."
-        raise PicturesError(msg, "Add pictures: every class needs at least two.")
-    strange = {named[file] for file in valid} - set(classes)
-    if strange:
-        raise _strange(min(strange), classes)
-    return classes
-
-
-def _strange(name: str, classes: tuple[str, ...]) -> PicturesError:
-    """Make the error for a class of validation pictures alone, maybe one that is spelled anew."""
-    same = next((one for one in classes if one.casefold() == name.casefold()), "")
-    if same:
-        msg = f"The training pictures have a class {same!r} and the validation pictures {name!r}: "
-        return PicturesError(
-            f"{msg}the names differ in case alone.", "If they are one class, give both one name."
-        )
-    msg = f"The validation pictures have a class that the training ones lack: {name!r}."
-    return PicturesError(msg, "Give both folders the same class folders.")
 
 
 def _what_else(folder: Path) -> str:

@@ -62,6 +62,10 @@ _FORMATS: dict[str, tuple[str, ...]] = {
 }
 """What Pillow calls the formats of a suffix, where it is not the suffix itself."""
 
+BRANDS = {"AVIF": (b"avif", b"avis"), "HEIC": (b"hei", b"hev", b"mif1", b"msf1")}
+"""What each format that may be foreign here writes into its first bytes; both may write the last
+two, so AVIF is asked first."""
+
 _ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82"}
 """How JPEG and PNG begin, and end."""
 
@@ -190,6 +194,17 @@ def look_at(file: Path) -> Look:
         return Look(UNREADABLE, (TOO_LARGE,), digest)
     except Exception as error:  # Pillow's plugins raise nearly anything on what is no picture
         return Look(UNREADABLE, (_fault(data, error),), digest)
+
+
+def foreign(file: Path) -> str:
+    """Name the format of a picture that is `FOREIGN`; that word where it is none that we know."""
+    try:
+        with file.open("rb") as opened:
+            begins = opened.read(64)
+    except OSError:
+        return FOREIGN
+    box = begins[8 : int.from_bytes(begins[:4], "big")]  # the brands that it keeps to
+    return next((name for name, marks in BRANDS.items() if any(m in box for m in marks)), FOREIGN)
 
 
 def _odd(image: Any, suffix: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ something. What it stands on:
     partial    what is there, and its record        fetch      one try
     verify     hashes, made as the bytes arrive     parallel   several connections, if that helps
     refused    what came with another checksum      room       do archive and contents fit
+    unreached  one reason for all, said once
 
 The caller holds the lock of the data set (`places.py`): two downloads to one archive at the same
 time are not for here.
@@ -32,6 +33,7 @@ from fastmagic.data.web.parallel import Ramp
 from fastmagic.data.web.partial import Partial
 from fastmagic.data.web.retry import Patience, TryAgain, back_off
 from fastmagic.data.web.server import Server
+from fastmagic.data.web.unreached import NotReached, Unreached, together
 from fastmagic.data.web.verify import Digest, split_checksum
 from fastmagic.errors import DataError, DownloadError, FastMagicError, Stopped
 from fastmagic.progress import View
@@ -323,13 +325,16 @@ class _Job:
     def _given_up(self, trouble: TryAgain) -> DownloadError:
         kept = self._partial.kept
         says = f" {faces.size(kept)} are kept." if kept else ""
-        return DownloadError(
-            f"{self._archive.name} could not be downloaded. {trouble}{says}", _NETWORK
-        )
+        what = f"{self._archive.name} could not be downloaded. {trouble}{says}"
+        if isinstance(trouble, NotReached) and not kept:
+            return Unreached(what, _NETWORK, [trouble.host], trouble.why)
+        return DownloadError(what, _NETWORK)
 
     def _all_failed(self, refusals: Sequence[DownloadError]) -> DownloadError:
         if len(refusals) == 1:
             return refusals[0]
+        if alike := together(self._archive.name, refusals):
+            return alike
         said = " ".join(f"({number}) {one.what}" for number, one in enumerate(refusals, 1))
         msg = (
             f"{self._archive.name} could be had from none of its {len(refusals)} addresses. {said}"

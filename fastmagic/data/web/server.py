@@ -12,6 +12,7 @@ from fastmagic import faces
 from fastmagic.data.web.address import host, shown
 from fastmagic.data.web.answer import check_status
 from fastmagic.data.web.retry import Patience, TryAgain
+from fastmagic.data.web.unreached import NO_ANSWER, NOT_FOUND, NotReached
 from fastmagic.errors import DownloadError
 
 CHUNK = 1 << 20
@@ -112,7 +113,7 @@ def _troubles(url: str) -> Iterator[None]:
             raise DownloadError(msg, "Check the address, and this machine's clock.") from below
         if isinstance(error, ValueError):  # an address that is none, or that a redirect names
             raise _unusable(url, error) from None
-        raise TryAgain(f"The connection to {host(url)} failed ({_why(error)}).") from below
+        raise NotReached(host(url), _why(error)) from below
     except ValueError as error:
         raise _unusable(url, error) from None
 
@@ -143,9 +144,9 @@ def _why(error: BaseException) -> str:
     """Name the innermost reason; the outer ones only repeat the address and the pool."""
     text = str(error).lower()
     if "timed out" in text:
-        return "no answer in time"
+        return NO_ANSWER
     if "resolve" in text or "name or service" in text:
-        return "its name was not found"
+        return NOT_FOUND
     if "refused" in text:
         return "refused"
     if "ssl" in text:

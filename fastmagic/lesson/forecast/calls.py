@@ -125,7 +125,7 @@ def works_of(method: str, call: ast.Call, names: Names, layers: Layers) -> list[
     given = _arguments(call, PARAMETERS[method], names)
     if method == "fine_tune":
         if layers == "precomputed":
-            raise Unread("`fine_tune` on precomputed features")
+            raise Unread("what `fine_tune` does with precomputed features")
         before = Work("frozen", _count(given, "freeze_epochs", 1))
         return [before, Work("whole", _count(given, "epochs"))]
     if method == "lr_find":
@@ -145,7 +145,7 @@ def features_of(call: ast.Call, names: Names, layers: Layers) -> Work:
         Where that cannot be known, or fails.
     """
     if layers not in ("frozen", "kept"):
-        raise Unread("`precomputed` of a network that is not frozen")
+        raise Unread("what `precomputed` does with a network that is not frozen")
     given = _arguments(call, PARAMETERS["precomputed"], names)
     unlimited = given.get("most") is None
     return Work("features", 1, most=0 if unlimited else _count(given, "most"))
@@ -203,6 +203,6 @@ def _looks(method: str, given: Mapping[str, Any], layers: Layers) -> Work:
         raise Unread(f"how many pictures `{method}` looks at")
     if layers == "precomputed":
         if method not in ("validate", "get_preds", "show_confusion"):
-            raise Unread(f"`{method}` on precomputed features")
+            raise Unread(f"what `{method}` does with precomputed features")
         return Work("predict", 1, "precomputed")
     return Work("predict", _count(given, "n", 4) + 1 if method == "tta" else 1)

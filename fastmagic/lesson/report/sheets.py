@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from fastmagic import faces
 from fastmagic.lesson.report.judged import Opinion
 
 COLUMNS = 3
@@ -127,7 +128,8 @@ def _caption(opinion: Opinion, *, gone: bool) -> Any:
     name = ("cannot be read: " if gone else "") + opinion.file.name
     for number, (words, ink) in enumerate(((said, _INK), (is_it, _INK), (name, _FAINT))):
         font = _font(_POINT)
-        pen.text((0, number * _LINE), fitted(words, CELL, font.getlength), fill=ink, font=font)
+        line = fitted(faces.one_line(words), CELL, font.getlength)
+        pen.text((0, number * _LINE), line, fill=ink, font=font)
     greys = strip.point([256 - _GREYS + value * (_GREYS - 1) // 255 for value in range(256)])
     return Image.frombytes("P", strip.size, greys.tobytes())
 
