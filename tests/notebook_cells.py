@@ -51,8 +51,8 @@ LESSON1 = [
         "words",
         "# Lesson 1: dogs vs cats\n\n{badges}"
         "The outputs in this file come from a **stand-in**: a few pictures that fastmagic drew, a "
-        "network without ImageNet's weights, on a CPU. Run it on Colab or Kaggle with a GPU to see "
-        "the real lesson: 25,000 photographs, resnet34.\n\n"
+        "network that knows such drawings in place of ImageNet's weights, on a CPU. Run it on "
+        "Colab or Kaggle with a GPU to see the real lesson: 25,000 photographs, resnet34.\n\n"
         "Where fastmagic is not installed, the next cell installs it from `{source}`{upload}.",
     ),
     ("code", INSTALL),
@@ -84,8 +84,7 @@ OWN_PHOTOS = [
         "each are a good beginning. Zip both folders.\n"
         "2. Upload the zip beside this notebook, and write its name into the cell below.\n\n"
         "The outputs in this file come from a **stand-in**: a zip of pictures that fastmagic drew, "
-        "and a network without ImageNet's weights. With photographs and these weights it learns "
-        "far better.",
+        "and a network that knows such drawings in place of ImageNet's weights.",
     ),
     ("code", INSTALL),
     ("code", "%load_ext fastmagic"),

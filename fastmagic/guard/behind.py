@@ -83,7 +83,8 @@ class Behind(Learner):
                 mending.mended(session, loader, watch.steps, error)
             step = watch.steps
             watch.place_again(loader)
-            coming = loaders.batches(loader, step, session.before_loading)
+            with session.stops.letting_go():
+                coming = loaders.batches(loader, step, session.before_loading)
 
     @unless_patched
     def _do_one_batch(self) -> None:

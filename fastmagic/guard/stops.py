@@ -103,6 +103,21 @@ class Stops:
         if child and callable(torchs):
             torchs(signal.SIGCHLD, None)
 
+    @contextlib.contextmanager
+    def letting_go(self) -> Iterator[None]:
+        """Let processes that load pictures end within the block: nobody waits for them any more.
+
+        One that was killed just now is told of late, where torch waits for the others to end; what
+        it raises there, in a `__del__`, Python would print.
+        """
+        torchs = self._hold_children()
+        try:
+            yield
+        finally:
+            self._child = False
+            if torchs is not None:
+                signal.signal(signal.SIGCHLD, torchs)
+
     def _hold_children(self) -> Any:
         """Note the end of a child process only; give the handler that was there, if one was."""
         if not self._before or not hasattr(signal, "SIGCHLD"):

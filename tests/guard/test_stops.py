@@ -99,3 +99,20 @@ def test_a_stop_while_the_report_is_shown_gives_the_result_all_the_same(pressed,
 
     result = fastmagic.train_lesson1("sample", "1", runs_folder=tmp_path, show=Pressing())
     assert result.status == "finished"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="processes are no children here")
+def test_the_end_of_processes_that_are_let_go_is_nobodys_concern(pressed):
+    def torchs(number, frame):
+        raise RuntimeError("a worker is killed")
+
+    before = signal.signal(signal.SIGCHLD, torchs)
+    try:
+        with Stops() as stops:
+            with stops.letting_go():
+                signal.raise_signal(signal.SIGCHLD)
+            with pytest.raises(RuntimeError, match="a worker"), stops.held():
+                signal.raise_signal(signal.SIGCHLD)
+        assert signal.getsignal(signal.SIGCHLD) is torchs
+    finally:
+        signal.signal(signal.SIGCHLD, before)
