@@ -11,12 +11,12 @@ from pathlib import Path
 
 from fastmagic.environment import inventory, system_libraries, verify
 from fastmagic.environment.installers.installer import Chosen, Installer
-from fastmagic.environment.installers.running import redacted
 from fastmagic.environment.inventory import Inventory
 from fastmagic.environment.keeping.keep import Keeper
 from fastmagic.environment.keeping.undo import is_unchanged
 from fastmagic.environment.planning.plan import Plan, Row
 from fastmagic.environment.planning.refusal import harm
+from fastmagic.environment.redaction import redacted
 from fastmagic.environment.report import DEPENDENCY, Change, SetupReport, plan_table
 from fastmagic.environment.surroundings import (
     Run,

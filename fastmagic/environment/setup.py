@@ -25,12 +25,12 @@ from fastmagic.environment.act import (
 )
 from fastmagic.environment.installers.installer import Installer, Source
 from fastmagic.environment.installers.pip import Pip
-from fastmagic.environment.installers.running import redacted
 from fastmagic.environment.installers.uv import Uv
 from fastmagic.environment.inventory import Inventory
 from fastmagic.environment.keeping.keep import Keeper
 from fastmagic.environment.keeping.undo import undo as put_back
 from fastmagic.environment.planning.plan import Plan, Wishes, make_plan
+from fastmagic.environment.redaction import redacted
 from fastmagic.environment.report import TITLE, Change, SetupReport
 from fastmagic.environment.surroundings import (
     Run,

@@ -87,20 +87,18 @@ class Stops:
             yield
             return
         self._held = True
-        torchs = self._hold_children()
-        try:
-            yield
-        finally:
-            self._held = False
-            if torchs is not None:
-                signal.signal(signal.SIGCHLD, torchs)
+        with self._children_held() as torchs:
+            try:
+                yield
+            finally:
+                self._held = False
         asked, self._asked = self._asked, None
         if asked is not None and self._together is None:
             raise self._error(asked)
         if asked is not None and self._together is not None:
             self._together(asked)
         child, self._child = self._child, False
-        if child and callable(torchs):
+        if child and torchs is not None:
             torchs(signal.SIGCHLD, None)
 
     @contextlib.contextmanager
@@ -110,23 +108,25 @@ class Stops:
         One that was killed just now is told of late, where torch waits for the others to end; what
         it raises there, in a `__del__`, Python would print.
         """
-        torchs = self._hold_children()
-        try:
-            yield
-        finally:
-            self._child = False
-            if torchs is not None:
-                signal.signal(signal.SIGCHLD, torchs)
+        with self._children_held():
+            try:
+                yield
+            finally:
+                self._child = False
 
-    def _hold_children(self) -> Any:
+    @contextlib.contextmanager
+    def _children_held(self) -> Iterator[Any]:
         """Note the end of a child process only; give the handler that was there, if one was."""
-        if not self._before or not hasattr(signal, "SIGCHLD"):
-            return None
-        torchs = signal.getsignal(signal.SIGCHLD)
+        watched = self._before and hasattr(signal, "SIGCHLD")
+        torchs = signal.getsignal(signal.SIGCHLD) if watched else None
         if not callable(torchs):
-            return None
+            yield None
+            return
         signal.signal(signal.SIGCHLD, self._note_child)
-        return torchs
+        try:
+            yield torchs
+        finally:
+            signal.signal(signal.SIGCHLD, torchs)
 
     def _note_child(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._child = True

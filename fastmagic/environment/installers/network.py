@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from fastmagic.environment.installers.running import redacted
+from fastmagic.environment.redaction import redacted
 
 PYPI = "https://pypi.org/simple"
 PROBE_SECONDS = 3.0

@@ -16,8 +16,9 @@ from packaging.utils import canonicalize_name
 from fastmagic import child, platforms
 from fastmagic.environment.installers import words
 from fastmagic.environment.installers.installer import Chosen, Installer, Patience, Source
-from fastmagic.environment.installers.running import Heard, Outcome, redacted
+from fastmagic.environment.installers.running import Heard, Outcome
 from fastmagic.environment.planning.plan import Plan
+from fastmagic.environment.redaction import redacted
 from fastmagic.errors import SetupError
 
 __all__ = ["Chosen", "Patience", "Pip", "Source"]

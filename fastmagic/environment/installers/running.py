@@ -10,7 +10,6 @@ replaces files it may finish what it has begun, unless the person presses stop a
 from __future__ import annotations
 
 import queue
-import re
 import subprocess
 import threading
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from fastmagic.child import end_process, start_process
+from fastmagic.environment.redaction import redacted
 
 PATIENCE = 5.0  # seconds in which an interrupted installer clears its temporary files away
 TICK_SECONDS = 0.2
@@ -230,17 +230,3 @@ class _Watch:
         self.fell_silent = True
         end_process(self._process, PATIENCE)
         return True
-
-
-def redacted(text: str) -> str:
-    """Take names and passwords out of addresses: a log is something that people send around.
-
-    Examples
-    --------
-    >>> redacted("--index-url https://me:secret@index.example/simple")
-    '--index-url https://***@index.example/simple'
-    >>> redacted("--index-url me:secret@index.example/simple")
-    '--index-url ***@index.example/simple'
-    """
-    without_scheme = r"""(?<![^\s'"=/])[^\s'"=/\\:@]+:[^\s'"/\\]+@"""
-    return re.sub(rf"(?<=//)[^/\s]+@|{without_scheme}", "***@", text)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from fastmagic.child import last_lines
-from fastmagic.environment.installers.running import redacted
+from fastmagic.environment.redaction import redacted
 
 SILENCE = "fastmagic: no line for too long, so the installer was ended\n"
 AGAIN = "then run %fastai_setup again."

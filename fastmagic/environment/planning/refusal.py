@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fastmagic.environment.installers.running import redacted
 from fastmagic.environment.inventory import PINNED, Inventory
 from fastmagic.environment.planning.known_bad import BadPair, known_bad
 from fastmagic.environment.planning.plan import Plan, make_plan, remedy_for
 from fastmagic.environment.planning.wishes import TORCH_PARTS
+from fastmagic.environment.redaction import redacted
 
 ELSEWHERE = "Or try it in a new environment (python -m venv lesson)."
 
