@@ -14,13 +14,11 @@ from collections.abc import Callable
 from fastai.learner import CancelBackwardException, CancelStepException, Learner
 
 from fastmagic.guard import loaders, mending
+from fastmagic.guard.positioned import END
 from fastmagic.guard.steps import Step
 from fastmagic.guard.updating import careful_step
 from fastmagic.guard.watch import Watch
 from fastmagic.speed import together
-
-DONE = object()
-"""What stands for the end of a pass."""
 
 
 def is_fastais(kind: type, name: str) -> bool:
@@ -70,8 +68,8 @@ class Behind(Learner):
         coming = loaders.batches(loader, step, session.before_loading)
         while True:
             try:
-                batch = next(coming, DONE)
-                if batch is DONE:
+                batch = next(coming, END)
+                if batch is END:
                     break
                 self.one_batch(step, batch)
                 step += 1
