@@ -21,6 +21,8 @@ from typing import Any, Literal
 MARK = "fastmagic-answer:"
 TRACEBACK = "Traceback (most recent call last)"
 TICK_SECONDS = 0.2
+AS_READ = {"PYTHONIOENCODING": "utf-8:replace"}
+"""A Python child writes what is read here, not its locale's encoding (Windows: cp1252)."""
 
 Fault = Literal["", "crashed", "hung", "garbage", "not_started"]
 
@@ -107,7 +109,7 @@ def start_process(
         text=True,
         encoding="utf-8",
         errors="replace",
-        env={**os.environ, **(env or {})},
+        env={**os.environ, **(env or {}), **AS_READ},
         start_new_session=os.name == "posix",
         creationflags=flags,
     )

@@ -15,7 +15,7 @@ from IPython.display import display
 from traitlets import Bool, Enum, Unicode
 
 from fastmagic import shell as shell_hooks
-from fastmagic.errors import BadInput, LessonError, make_short, make_whole
+from fastmagic.errors import BadInput, LessonError, Stopped, make_short, make_whole
 from fastmagic.lesson.last import LastLesson
 from fastmagic.line import read_line
 from fastmagic.progress import STYLES
@@ -387,6 +387,8 @@ class FastMagics(Magics):
         except BaseException as error:
             if self.debug:
                 make_whole(error)
+            elif type(error) is KeyboardInterrupt:  # while parts of ours are loaded, say
+                raise Stopped("Stopped.", "Run the same line again.") from None
             elif isinstance(error, SyntaxError) and hasattr(error, "_render_traceback_"):
                 raise _shown_short(error) from None
             raise

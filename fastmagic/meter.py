@@ -8,6 +8,7 @@ from fastmagic import faces
 
 SHORT = "{desc} {percentage:.0f}% {remaining} left"
 BAR_AT_LEAST = 4  # characters
+BLOCKS = "▏▎▍▌▋▊▉█"  # of which tqdm makes a bar
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Bar:
     note: str = ""
 
 
-def line(bar: Bar, columns: int, *, elapsed: float = 0.0, already: float = 0.0) -> str:
+def line(
+    bar: Bar, columns: int, *, elapsed: float = 0.0, already: float = 0.0, blocks: bool = True
+) -> str:
     """Write the line within a width, by tqdm's formatter.
 
     Where there is no room for all of it, the bar itself goes first, with the speed; then the last
@@ -49,6 +52,8 @@ def line(bar: Bar, columns: int, *, elapsed: float = 0.0, already: float = 0.0) 
         Seconds since it began.
     already
         What was done before that; it does not count for the speed.
+    blocks
+        Whether the bar is made of blocks; of `#` otherwise.
 
     Examples
     --------
@@ -66,7 +71,7 @@ def line(bar: Bar, columns: int, *, elapsed: float = 0.0, already: float = 0.0) 
     longest = len(_meter(bar, None, elapsed, already, "{l_bar}{r_bar}")) + BAR_AT_LEAST
     beside = f" {bar.note}" if parts else ""
     if longest + len(beside) <= columns:
-        return _meter(bar, columns - len(beside), elapsed, already, None) + beside
+        return _meter(bar, columns - len(beside), elapsed, already, None, blocks) + beside
     return _fitted(short, parts, columns)
 
 
@@ -79,7 +84,14 @@ def _fitted(words: str, parts: list[str], columns: int) -> str:
     return words[:columns]
 
 
-def _meter(bar: Bar, columns: int | None, elapsed: float, already: float, form: str | None) -> str:
+def _meter(
+    bar: Bar,
+    columns: int | None,
+    elapsed: float,
+    already: float,
+    form: str | None,
+    blocks: bool = True,
+) -> str:
     from tqdm import tqdm
 
     return str(
@@ -91,7 +103,7 @@ def _meter(bar: Bar, columns: int | None, elapsed: float, already: float, form: 
             prefix=bar.label,
             unit=bar.unit,
             unit_scale=bar.unit == "B",
-            ascii=False,
+            ascii=not blocks,
             initial=already,
             bar_format=form,
         )

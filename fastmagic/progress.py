@@ -137,8 +137,14 @@ class View:
             return ""
         bar = self._bar if beside else dataclasses.replace(self._bar, note="")
         elapsed = self._clock() - self._bar_since
-        line = meter.line(bar, columns, elapsed=elapsed, already=self._bar_from)
+        line = meter.line(
+            bar, columns, elapsed=elapsed, already=self._bar_from, blocks=self._has_blocks()
+        )
         return line if beside or not self._bar.note else f"{line}\n    {self._bar.note}"
+
+    def _has_blocks(self) -> bool:
+        """Whether a bar can be made of blocks here."""
+        return True
 
     def _due(self) -> bool:
         """Whether it is time to draw: not within the pause, nor a sixth time within one second."""
@@ -204,7 +210,11 @@ class LogView(View):
         self._tables: set[str] = set()
 
     def _print(self, text: str = "", end: str = "\n") -> None:
-        print(text, end=end, file=self._stream or sys.stdout, flush=True)
+        stream = self._stream or sys.stdout
+        print(_writable(text, stream), end=end, file=stream, flush=True)
+
+    def _has_blocks(self) -> bool:
+        return _writable(meter.BLOCKS, self._stream or sys.stdout) == meter.BLOCKS
 
     def _pause(self) -> float:
         return LOG_EVERY_SECONDS
@@ -374,6 +384,12 @@ class NotebookView(View):
 
     def _finish(self, face: Face) -> None:
         self._show(faces.bundle(face))
+
+
+def _writable(text: str, stream: TextIO | None) -> str:
+    """Give a text as a stream can write it: a file on Windows often has cp1252."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def print_json(data: object, stream: TextIO | None = None) -> None:

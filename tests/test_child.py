@@ -137,3 +137,9 @@ def test_a_polite_end_lets_the_child_tidy_up(tmp_path):
     assert tidy.exists()
     assert process.stdout
     process.stdout.close()
+
+
+def test_a_child_writes_what_is_read_whatever_the_locale_is(monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    answer = child.ask(script('print(\'fastmagic-answer:{"a": "Jürgen █"}\')'), limit=60)
+    assert (answer.fault, dict(answer.data)) == ("", {"a": "Jürgen █"})

@@ -317,3 +317,40 @@ def test_json_holds_nothing_that_drives_a_terminal():
     assert not faces.CONTROL.search(out.getvalue())
     assert "caf\u00e9" in out.getvalue()
     assert json.loads(out.getvalue()) == data
+
+
+def narrow_stream(encoding="cp1252"):
+    """Give what stands for a file that a run on Windows is redirected to."""
+    return io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
+
+
+def written(stream):
+    stream.flush()
+    return stream.buffer.getvalue().decode(stream.encoding)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "cp437"])
+@pytest.mark.parametrize("kind", [progress.LogView, progress.TerminalView])
+def test_what_a_stream_cannot_write_stops_nothing(kind, encoding):
+    stream, clock = narrow_stream(encoding), Clock()
+    view = kind(stream, clock=clock)
+    view.note("The class 猫 has 3 pictures")
+    for step in (0, 11, 22):
+        clock.now = step
+        view.bar("fit 1", 20 + step, 80, " batches")
+    view.clear_bar()
+    assert "The class ? has 3 pictures" in written(stream)
+    assert re.search(r"fit 1: +52%\|#+\d? +\|", written(stream))
+
+
+def test_a_stream_of_unicode_has_blocks_and_every_name():
+    for stream in (narrow_stream("utf-8"), io.StringIO()):
+        clock = Clock()
+        view = progress.LogView(stream, clock=clock)
+        view.note("The class 猫")
+        view.bar("fit 1", 0, 80, " batches")
+        clock.now = 11
+        view.bar("fit 1", 40, 80, " batches")
+        text = stream.getvalue() if isinstance(stream, io.StringIO) else written(stream)
+        assert "猫" in text
+        assert "█" in text

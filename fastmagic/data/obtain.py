@@ -360,7 +360,7 @@ def without_secrets(text: str) -> str:
     ('example.org/a.zip', 'dogscats')
     """
     if not _is_url(text):
-        return re.sub(r"^[^@]*:[^@]*@", "", text)
+        return re.sub(r"^(?![A-Za-z]:[\\/])[^@]*:[^@]*@", "", text)  # but not C:\me@work
     return shown(text) if address(text) else re.sub(r"://.*@", "://", text.split("?")[0])
 
 

@@ -81,6 +81,7 @@ def look(
         The folder in which `proc`, `sys` and `dev` lie.
     machine_memory
         Gives the machine's `total` and `available` bytes; psutil's `virtual_memory` by default.
+        It may raise OSError.
     disk_usage
         Gives `total` and `free` bytes of the disk under a folder, or raises OSError.
 
@@ -94,7 +95,7 @@ def look(
 
         machine_memory = psutil.virtual_memory
     folder = folder or platforms.data_folder()
-    ram_total, ram_available, limited = _ram(machine_memory(), cgroup.memory(root))
+    ram_total, ram_available, limited = _ram(machine_memory, cgroup.memory(root))
     shm_total, shm_free = _disk([root / SHM.lstrip("/")], disk_usage)
     return Host(
         cores=platforms.usable_cores(root),
@@ -109,7 +110,13 @@ def look(
     )
 
 
-def _ram(machine: Any, allowed: cgroup.Memory | None) -> tuple[int, int, bool]:
+def _ram(
+    machine_memory: Callable[[], Any], allowed: cgroup.Memory | None
+) -> tuple[int | None, int | None, bool]:
+    try:
+        machine = machine_memory()
+    except OSError:  # a sandbox without /proc
+        return (None, None, False) if allowed is None else (allowed.limit, allowed.room, True)
     total, available = machine.total // MIB, machine.available // MIB
     if allowed is None:
         return total, available, False

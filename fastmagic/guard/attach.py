@@ -22,6 +22,7 @@ from fastmagic.guard.anatomy import device_of
 from fastmagic.guard.loaders import Loaders
 from fastmagic.guard.protected import Protected, protected
 from fastmagic.guard.session import Session
+from fastmagic.guard.stops import put_off
 from fastmagic.guard.watch import Watch
 from fastmagic.speed import half, layout
 
@@ -90,8 +91,7 @@ class Attached:
     def _protect(self, learner: Learner) -> None:
         learner.__class__ = protected(type(learner), self._additions)
         learner.lock = threading.RLock()  # for a callback that validates when a validation ends
-        if self.session.channels_last:
-            layout.channels_last(learner, device_of(learner))
+        self.session.lay(learner, device_of(learner))
         self.session.learners.append(learner)
 
     def begin(self) -> None:
@@ -104,8 +104,7 @@ class Attached:
         defaults.callbacks = self._before
         for learner in self.session.learners:
             detach(learner, progress=id(learner) not in self._without_progress)
-            if self.session.channels_last:
-                layout.contiguous(learner.model)
+            layout.contiguous(learner.model)
         self._loaders.give_back()
 
 
@@ -135,9 +134,11 @@ def attached(session: Session, additions: type | None = None) -> Iterator[Attach
     try:
         yield watching
     finally:
-        watching.end()
-        session.keeper.close()
-        session.look_at_the_keeper()
+        with session.stops.held():
+            with put_off():
+                watching.end()
+            session.keeper.close()
+            session.look_at_the_keeper()
 
 
 def detach(learner: Learner, *, progress: bool = True) -> None:

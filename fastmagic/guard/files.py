@@ -84,8 +84,7 @@ def write(folder: Path, name: str, content: Any, generations: int = GENERATIONS)
             partial.unlink(missing_ok=True)
         raise
     _sync_folder(folder)
-    for _, _, old in found[max(generations - 1, 0) :]:
-        old.unlink(missing_ok=True)
+    _drop_old(found, generations)
     return target
 
 
@@ -154,8 +153,7 @@ def bring(source: Path, target: Path) -> list[str]:
             if number <= newest:
                 break
             if copy(file, target / file.name, digest):
-                for _, _, old in have[GENERATIONS - 1 :]:
-                    old.unlink(missing_ok=True)
+                _drop_old(have, GENERATIONS)
                 brought.append(name)
                 break
     return brought
@@ -220,6 +218,13 @@ def _matches(folder: Path) -> list[re.Match[str]]:
     except OSError:
         return []
     return [match for entry in entries if (match := NAME.fullmatch(entry))]
+
+
+def _drop_old(before: list[tuple[int, str, Path]], generations: int) -> None:
+    """Drop what a new generation replaces; the next one tries again what cannot be removed now."""
+    for _, _, old in before[max(generations - 1, 0) :]:
+        with contextlib.suppress(OSError):
+            old.unlink(missing_ok=True)
 
 
 def _digest_of(file: Path) -> str:

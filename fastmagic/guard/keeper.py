@@ -88,10 +88,12 @@ class Keeper:
 
     def close(self) -> None:
         """Write what waits, and end the thread."""
-        self.flush()
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        try:
+            self.flush()
+        finally:  # where stop was pressed too
+            with self._changed:
+                self._closed = True
+                self._changed.notify_all()
         if self._thread is not None and os.getpid() == self._process:
             self._thread.join(10)
 

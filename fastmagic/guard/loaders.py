@@ -21,7 +21,7 @@ from fastai.torch_core import TensorImage, to_device
 from fastcore.foundation import L
 
 from fastmagic.guard import positions
-from fastmagic.guard.positioned import END, OURS, Positioned, positioned
+from fastmagic.guard.positioned import END, Positioned, give_back, take_over
 from fastmagic.ranks.team import Team
 from fastmagic.speed import augment
 
@@ -206,7 +206,7 @@ class Loaders:
 
     def _take_over(self, loader: Any) -> None:
         if not isinstance(loader, Positioned):
-            loader.__class__ = positioned(type(loader))
+            take_over(loader)
             self._loaders.add(loader)
 
     def _share(self, loader: Any) -> None:
@@ -254,9 +254,7 @@ class Loaders:
     def give_back(self) -> None:
         """Make every loader what it was."""
         for loader in list(self._loaders):
-            loader.__class__ = type(loader).__mro__[2]
-            for name in OURS:
-                vars(loader).pop(name, None)
+            give_back(loader)
         for pipeline in self._pipelines:
             pipeline.fs = L([step for step in pipeline.fs if step is not self._step])
         for undo in self._undo:

@@ -12,8 +12,9 @@ from fastmagic.guard.session import Session
 def mended(session: Session, loader: Any, step: int, error: BaseException) -> None:
     """Mend what made a loader fail before this step.
 
-    A loading process that is gone is done without. Where the transforms of a batch do not fit in
-    the device's memory, they are tried again with all let go of, and then done in the host's.
+    A loading process that is gone, or found /dev/shm full, is done without. Where the transforms
+    of a batch do not fit in the device's memory, they are tried again with all let go of, and then
+    done in the host's.
 
     Raises
     ------
@@ -22,12 +23,13 @@ def mended(session: Session, loader: Any, step: int, error: BaseException) -> No
     LessonError
         Where one batch of pictures alone does not fit on the device.
     """
-    if workers.is_dead_worker(error):
+    lost = _lost(error)
+    if lost:
         left = workers.fewer_workers(loader)
         if left is None:
             raise error
         session.incident(
-            "a process that loads pictures was killed, often for want of memory or /dev/shm",
+            lost,
             f"{left} of them go on" if left else "the training process loads them itself",
             "what they had loaded is loaded again",
         )
@@ -51,6 +53,15 @@ def mended(session: Session, loader: Any, step: int, error: BaseException) -> No
         "they are done in the host's from now on",
         "loading is slower",
     )
+
+
+def _lost(error: BaseException) -> str:
+    """Say what became of a loading process; empty where the error is another one."""
+    if workers.shared_is_full(error):
+        return "a process that loads pictures found no room in /dev/shm"
+    if workers.is_dead_worker(error):
+        return "a process that loads pictures was killed, often for want of memory or /dev/shm"
+    return ""
 
 
 def eased(session: Session, loader: Any) -> bool:

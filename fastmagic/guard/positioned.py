@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from multiprocessing import context
 from numbers import Integral
+from types import MethodType
 from typing import Any
 
 from fastai.torch_core import TensorImage, to_device
@@ -224,7 +225,8 @@ class Positioned:
         return made
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        state = dict(vars(self))
+        own = own_methods(self)
+        state = {name: value for name, value in vars(self).items() if name not in own}
         plain = type(self).__mro__[2]
         if context.get_spawning_popen() is not None:  # on its way to a worker that loads pictures
             return _again, (plain, state)
@@ -242,7 +244,55 @@ def _again(plain: type, state: dict[str, Any]) -> Any:
 
 def positioned(plain: type) -> type:
     """Make a loader's class one of ours; `plain` is its own."""
-    return type(plain.__name__, (Positioned, plain), {"__module__": plain.__module__})
+    members: dict[str, Any] = {"__module__": plain.__module__}
+    if hasattr(plain, "show_batch"):  # a loader without it asks its data set
+        members["show_batch"] = _show_batch
+    return type(plain.__name__, (Positioned, plain), members)
+
+
+def _show_batch(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Show a batch as fastai does, and leave the order with the loader's class.
+
+    For `unique=True` fastai gives the loader a `get_idxs` of its own meanwhile. What it puts back
+    is the bound method of our class; after an error it puts nothing back.
+    """
+    before = {name: value for name, value in vars(self).items() if name == "get_idxs"}
+    try:
+        return super(Positioned, self).show_batch(*args, **kwargs)
+    finally:
+        vars(self).pop("get_idxs", None)
+        vars(self).update(before)
+
+
+def own_methods(loader: Any) -> list[str]:
+    """Name the attributes of a loader that are no more than its class's method of that name."""
+    return [name for name, value in vars(loader).items() if _is_own(loader, name, value)]
+
+
+def _is_own(loader: Any, name: str, value: Any) -> bool:
+    bound = isinstance(value, MethodType) and value.__self__ is loader
+    return bound and getattr(type(loader), name, None) is value.__func__
+
+
+def take_over(loader: Any) -> None:
+    """Make a loader's class one of ours, which decides what the loader does."""
+    for name in own_methods(loader):  # from an earlier `show_batch`
+        vars(loader).pop(name)
+    loader.__class__ = positioned(type(loader))
+
+
+def give_back(loader: Any) -> None:
+    """Give a loader its own class back, and take from it whatever would lead to ours."""
+    loader.__class__ = type(loader).__mro__[2]
+    for name, value in list(vars(loader).items()):
+        if name in OURS or _leads_to_ours(loader, value):
+            vars(loader).pop(name)
+
+
+def _leads_to_ours(loader: Any, value: Any) -> bool:
+    """Say whether a value is this loader's method as it is here, under whatever name."""
+    bound = isinstance(value, MethodType) and value.__self__ is loader
+    return bound and getattr(value.__func__, "__module__", None) == __name__
 
 
 def draw_as_torch_does() -> None:

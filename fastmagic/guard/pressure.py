@@ -32,6 +32,8 @@ REST = 60.0
 def used_share(root: Path = cgroup.ROOT) -> float | None:
     """Give the share of the memory that is in use: the container's limit, else the machine's.
 
+    None where that cannot be told.
+
     Parameters
     ----------
     root
@@ -47,7 +49,10 @@ def used_share(root: Path = cgroup.ROOT) -> float | None:
         return 1 - allowed.room / allowed.limit
     import psutil
 
-    return float(psutil.virtual_memory().percent) / 100
+    try:
+        return float(psutil.virtual_memory().percent) / 100
+    except OSError:  # a sandbox without /proc
+        return None
 
 
 def give_back() -> None:

@@ -76,7 +76,10 @@ class Protected:
         stage = Stage(len(session.stages) + 1, int(n_epoch), _layers(self))
         session.stages.append(stage)
         saved = going_on.put_back(self, stage, session, kwargs)
-        if stage.ended:
+        self.watch.guests = L(kwargs.get("cbs"))  # if it goes on, they begin it as they are
+        if saved and stage.ended:
+            state.put_callbacks_back(self, saved)
+            self.watch.guests = L()
             self.watch.passed()
         else:
             self.watch.begin(stage, saved)
@@ -92,6 +95,7 @@ class Protected:
                 raise
             finally:
                 self.watch.end()
+                self.watch.guests = L()
         session.left_fit(stage)
 
     def __call__(self, event_name: Any) -> None:

@@ -28,6 +28,10 @@ from fastmagic.progress import View
 from fastmagic.ranks.team import OVER, Team
 
 
+def as_it_lies(learn: Any, device: Any) -> None:
+    """Leave a learner's network as it lies in memory."""
+
+
 class TimeIsUp(KeyboardInterrupt):
     """The time that the cell was given is over; the run is stopped as the stop button stops it."""
 
@@ -83,7 +87,7 @@ class Session:
         self.splits = Splits(self._split, self._known_splits(), self.made_room)
         self.keep_norms = False  # the body's batch norms, also where it is unfrozen
         self.precomputes = True  # whether `learn.precomputed()` does, or leaves all as it is
-        self.channels_last = False  # whether networks lie in memory so while the cell runs
+        self.lay: Callable[[Any, Any], object] = as_it_lies  # a learner's network in memory
         self.pictures_for: Callable[..., Any] = no_copies  # small copies of a loader's pictures
         self.batches_for: Callable[..., Any] = one_by_one  # what makes batches of these
         self.release: Callable[[], bool] = bool  # takes pictures out of the device's memory

@@ -2,9 +2,9 @@
 
 Weights and buffers, the optimizer, the loss scaler of half precision, gradients (fastai updates all
 parameters that have one, be it zero, and whoever accumulates has others), the recorder's curves and
-its running averages, how far the schedule is, and the numbers that callbacks have in their
-attributes (the best loss so far, the epochs waited). No random state: that follows from the
-position. What is taken is copied, so training may go on while it is written.
+its running averages, how far the schedule is, what callbacks have in their attributes (the best
+loss so far, a list of losses), and what recurrent networks remember. No random state: that follows
+from the position. What is taken is copied, so training may go on while it is written.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fastmagic.guard import files
+from fastmagic.guard import files, held
 from fastmagic.guard.stages import Stage, figure, from_plain, to_whole
-
-PLAIN = (bool, int, float, str, type(None))
 
 
 def weights_sha256(state: Mapping[str, Any]) -> str:
@@ -102,7 +100,8 @@ def take(
         "opt": _copied(learner.opt.state_dict()),
         "scaler": None if scaler is None else _copied(scaler.state_dict()),
         "grads": _gradients(learner),
-        "callbacks": {name: _numbers(one) for name, one in _callbacks(learner)},
+        "callbacks": {k: held.of_callback(one, learner.model) for k, one in _callbacks(learner)},
+        "modules": held.of_modules(learner.model),
         "meters": [_numbers(one) for one in _meters(learner)],
     }
 
@@ -135,7 +134,9 @@ def _schedules(learner: Any) -> list[Any]:
     """List the callbacks that hand their curves to the recorder when the fit ends."""
     from fastai.callback.schedule import ParamScheduler
 
-    return [one for one in learner.cbs if isinstance(one, ParamScheduler) and "hps" in vars(one)]
+    return [
+        one for one in _present(learner) if isinstance(one, ParamScheduler) and "hps" in vars(one)
+    ]
 
 
 def read(folder: Path, name: str, device: Any) -> tuple[dict[str, Any] | None, list[str]]:
@@ -214,12 +215,18 @@ def _put_rates_back(optimizer: Any, saved: Mapping[str, Any]) -> None:
 
 
 def put_meters_back(learner: Any, content: Mapping[str, Any]) -> None:
-    """Give back what an epoch's start sets anew: running averages, callbacks' numbers."""
+    """Give back what an epoch's start sets anew: averages, and what callbacks and modules hold."""
     for meter, values in zip(_meters(learner), content["meters"], strict=False):
         vars(meter).update(_again(values))
-    for name, one in _callbacks(learner):
-        vars(one).update(_again(content["callbacks"].get(name, {})))
+    put_callbacks_back(learner, content)
+    held.put_into_modules(learner.model, content.get("modules", {}))  # older versions kept none
     put_gradients_back(learner, content["grads"])
+
+
+def put_callbacks_back(learner: Any, content: Mapping[str, Any]) -> None:
+    """Give callbacks what they held."""
+    for name, one in _callbacks(learner):
+        held.put_back(one, content["callbacks"].get(name, {}))
 
 
 def _gradients(learner: Any) -> list[Any]:
@@ -332,10 +339,19 @@ def put_start_back(folder: Path, name: str, learner: Any) -> bool:
     return True
 
 
+def _present(learner: Any) -> list[Any]:
+    """List a learner's callbacks, also those that a fit was given: it is without them outside."""
+    found = list(learner.cbs)
+    for one in getattr(getattr(learner, "watch", None), "guests", ()):
+        if not isinstance(one, type) and all(one is not other for other in found):
+            found.append(one)
+    return found
+
+
 def _callbacks(learner: Any) -> Iterator[tuple[str, Any]]:
     """Give each callback that is not fastai's own bookkeeping or ours, with a name for it."""
     seen: dict[str, int] = {}
-    for one in learner.cbs:
+    for one in _present(learner):
         kind = type(one).__name__
         if kind in ("Watch", "Recorder", "TrainEvalCallback", "ParamScheduler"):
             continue
@@ -349,7 +365,7 @@ def _numbers(thing: Any) -> dict[str, Any]:
 
     found = {}
     for name, value in vars(thing).items():
-        if type(value) in PLAIN:
+        if type(value) in held.PLAIN:
             found[name] = value
         elif isinstance(value, torch.Tensor):
             found[name] = _copied(value)
@@ -397,7 +413,7 @@ def _copied(value: Any) -> Any:
 
     if isinstance(value, torch.Tensor):
         return value.detach().as_subclass(torch.Tensor).to("cpu", copy=True)
-    if type(value) in PLAIN:
+    if type(value) in held.PLAIN:
         return value  # not isinstance: numpy's floats are floats, and need unpickling all the same
     if isinstance(value, Mapping):
         return {key: _copied(item) for key, item in value.items()}

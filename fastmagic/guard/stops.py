@@ -163,6 +163,37 @@ class Stops:
 
 
 @contextlib.contextmanager
+def put_off() -> Iterator[None]:
+    """Put every press of stop off until the block is done, for what must not be broken off.
+
+    An import of torch is such: what is left of it cannot be imported again in the same process.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At the end of the block, where stop was pressed in it; or what the handler before raises.
+
+    Examples
+    --------
+    >>> with put_off():
+    ...     import json
+    """
+    before = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or not callable(before):
+        yield
+        return
+    pressed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))  # noqa: ARG005
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        signal.raise_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
 def held_to_the_end(unfinished: Exception) -> Iterator[None]:
     """Let a block be whole: a press of stop in it has come too late; the machine's own stop waits.
 

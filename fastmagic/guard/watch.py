@@ -19,7 +19,6 @@ from fastmagic.guard.pace import Pace
 from fastmagic.guard.seen import REMEMBERED, Told, is_one_class_each
 from fastmagic.guard.session import Session
 from fastmagic.guard.stages import Epoch, Stage, figure
-from fastmagic.speed import layout
 from fastmagic.speed.together import Zeroed
 
 
@@ -154,8 +153,7 @@ class Watch(FastaiCallback):
             if isinstance(callback, ShowGraphCallback):  # it draws into the bar that is not here,
                 callback.run = False  # and the live view shows the curve; fastai sets it again
         self._logger, self.learn.logger = self.learn.logger, noop  # Recorder would print
-        if self.session.channels_last:
-            layout.channels_last(self.learn, device_of(self.learn))
+        self.session.lay(self.learn, device_of(self.learn))
 
     def before_epoch(self) -> None:
         self._since = time.perf_counter()

@@ -11,6 +11,11 @@ DEAD_WORKER = re.compile(
 )
 """torch's words for a loading process that is gone, often for want of memory or of /dev/shm."""
 
+SHARED_IS_FULL = re.compile(
+    r"unable to (allocate shared memory\(shm\) for|write to) file <[^>]*torch_"
+)
+"""torch's words where /dev/shm is full: those of today, then those of older versions."""
+
 PIPES = ("multiprocessing.connection", "multiprocessing.reduction")
 """Where Python says that the other end is gone: a process that is killed after it has sent word of
 a batch, and before the batch itself was fetched."""
@@ -35,6 +40,17 @@ def is_dead_worker(error: BaseException) -> bool:
     if isinstance(error, RuntimeError) and DEAD_WORKER.search(str(error)):
         return True
     return isinstance(error, (OSError, EOFError)) and _raised_in(error) in PIPES
+
+
+def shared_is_full(error: BaseException) -> bool:
+    """Say whether a loading process found no room in /dev/shm for a batch.
+
+    Examples
+    --------
+    >>> shared_is_full(RuntimeError("unable to write to file </torch_7_8_9>: No space left (28)"))
+    True
+    """
+    return isinstance(error, RuntimeError) and bool(SHARED_IS_FULL.search(str(error)))
 
 
 def _raised_in(error: BaseException) -> str:

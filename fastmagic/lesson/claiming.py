@@ -28,7 +28,7 @@ def claim(
     copies: str | Path | None = None,
 ) -> runs.Run:
     """Find the folder in which this lesson goes on, or make a new one, and say so."""
-    settings, note = lesson.settings, lesson.view.note
+    settings = lesson.settings
     place = platforms.where()
     root, copied_to = platforms.run_folders(place, folder, copies)
     same = sameness.parts(lesson)
@@ -49,6 +49,17 @@ def claim(
         },
         copies=copied_to,
     )
+    try:
+        _say(run, lesson, place)
+    except BaseException:  # stop, pressed while a state is brought
+        run.release()
+        raise
+    return run
+
+
+def _say(run: runs.Run, lesson: Lesson, place: platforms.Platform) -> None:
+    """Say which run this is, with what is newer of its copy, and where it is kept."""
+    note = lesson.view.note
     if run.note:
         note(run.note)
     if run.resumed:
@@ -62,7 +73,6 @@ def claim(
         )
     elif place.name == "colab":
         note(NO_DRIVE)
-    return run
 
 
 def _where_it_began(root: Path, identity: str) -> Path:

@@ -17,6 +17,12 @@ FASTAI = "fastai.vision.all"
 
 MEND = "mend the line and run the cell again."
 
+VIEW = "view size is not compatible with input tensor's size and stride"
+RESHAPE = (
+    "write `.reshape` in place of `.view`, or give --no-channels-last: the network's weights lie "
+    "with the channels last, and so do its maps. Then run the cell again."
+)
+
 FETCH = (
     "it could not be fetched. Switch the internet on (Kaggle: Settings > Internet) and run the "
     "cell again. Where it is a network's weights: `pretrained=False` starts from nothing; the "
@@ -47,6 +53,8 @@ def next_step(error: BaseException) -> str:
     if isinstance(error, AttributeError) and error.name:
         with suppress(Exception):  # of a `__dir__` of the person's: the error itself goes first
             return _lacking(error, error.name) or MEND
+    if isinstance(error, RuntimeError) and VIEW in str(error):
+        return RESHAPE
     return FETCH if _is_network(error) else MEND
 
 

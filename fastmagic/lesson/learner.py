@@ -69,12 +69,17 @@ def _quietly(module: str) -> Any:
         return importlib.import_module(module)
 
 
-def choose_device() -> tuple[Any, str]:
+def choose_device(default: Any = None) -> tuple[Any, str]:
     """Choose where to train, and say why if a GPU that is there cannot be used.
 
     A card may be announced as available and still fail at its first kernel (a Kaggle P100 with
-    today's wheels), so one small convolution is run on it, and the next card is tried where it
-    fails.
+    today's wheels; a Mac whose torch is only built for MPS), so one small convolution is run on it,
+    and the next card is tried where it fails.
+
+    Parameters
+    ----------
+    default
+        The `torch.device` that is tried first; fastai's by default.
 
     Returns
     -------
@@ -84,10 +89,11 @@ def choose_device() -> tuple[Any, str]:
     import torch
     from fastai.torch_core import default_device
 
-    default = default_device()
-    if default.type != "cuda":
+    default = default_device() if default is None else default
+    if default.type == "cpu":
         return default, ""
-    others = [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
+    cards = torch.cuda.device_count() if default.type == "cuda" else 0
+    others = [torch.device("cuda", number) for number in range(cards)]
     troubles = []
     for device in (default, *(other for other in others if other != default)):
         trouble = _trouble_of(device)
@@ -103,10 +109,22 @@ def _trouble_of(device: Any) -> str:
     try:
         layer = torch.nn.Conv2d(3, 4, 3).to(device)
         layer(torch.zeros(1, 3, 8, 8, device=device)).sum().backward()
-        torch.cuda.synchronize(device)
+        _wait_for(device)
+    except NotImplementedError as error:  # torch goes on with a list of all that it was built for
+        return first_line(error).partition(". ")[0]
     except RuntimeError as error:
         return first_line(error)
     return ""
+
+
+def _wait_for(device: Any) -> None:
+    """Wait until a device has done all that it was told; what failed there is raised here."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def make_loaders(
@@ -167,20 +185,21 @@ def layout_pattern(layout: Layout) -> str:
 
     Where a class folder has folders of its own, the class is not the folder that a picture lies in,
     which is what fastai's `parent_label` gives. Empty where that is right for every picture, or
-    where file names carry the class.
+    where file names carry the class. fastai's `RegexLabeller` looks at paths with slashes, also on
+    Windows.
 
     Examples
     --------
     >>> cat = Path("/d/cats/indoor/1.jpg")
     >>> layout = Layout(Path("/d"), "class folders", (cat,), (), ("cats", "dogs"), "", ())
-    >>> re.search(layout_pattern(layout), str(cat)).group(1)
+    >>> re.search(layout_pattern(layout), cat.as_posix()).group(1)
     'cats'
     """
     pictures = (*layout.train, *layout.valid)
     if layout.label_pattern or all(layout.label(file) == file.parent.name for file in pictures):
         return ""
     split = r"[^/\\\\]+[/\\\\]" if layout.kind == "train/valid folders" else ""
-    return rf"^{re.escape(str(layout.path))}[/\\]{split}([^/\\]+)[/\\]"
+    return rf"^{re.escape(layout.path.as_posix())}[/\\]{split}([^/\\]+)[/\\]"
 
 
 def augmentation(settings: Settings) -> list[Any]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +49,7 @@ class Pruned(Shown):
     folder
         The folder of all runs.
     removed
-        The older runs, the oldest first.
+        The older runs that this call removed, the oldest first; not what another one did.
     left
         How many runs are still there.
     dry_run
@@ -137,24 +140,49 @@ def prune(
     root, copied_to = platforms.run_folders(platforms.where(), runs_folder, copies)
     if runs_folder is not None and not root.is_dir():
         raise BadInput(f"There is no folder {root}.", "Give the folder of the runs.")
-    runs = sorted(root.glob("*/run.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-    old = [_look(file, copied_to, asked=bool(copies)) for file in reversed(runs[keep:])]
+    runs = _newest_first(root.glob("*/run.json"))
+    looked = [_look(file, copied_to, asked=bool(copies)) for file in reversed(runs[keep:])]
+    old = [one for one in looked if one is not None]
     going = tuple(one for one in old if one.status == "finished" or unfinished)
     removed = tuple(one for one in going if _gone(one, dry_run=dry_run))
     copied = dict.fromkeys(one.copy.parent for one in removed if one.copy is not None)
-    left = len(runs) - len(removed)
+    left = sum(file.is_file() for file in runs) - (len(removed) if dry_run else 0)
     return Pruned(root, removed, left, dry_run, tuple(copied), len(old) - len(going))
 
 
-def _look(file: Path, copies: Path | None, *, asked: bool) -> Old:
-    """Look at a run, and for its copy in this folder; where none was asked for, in its own too."""
+def _newest_first(files: Iterable[Path]) -> list[Path]:
+    """Sort the runs' files; one that another call removes meanwhile is passed over."""
+    times = {}
+    for file in files:
+        with suppress(FileNotFoundError):
+            times[file] = file.stat().st_mtime
+    return sorted(times, key=times.__getitem__, reverse=True)
+
+
+def _look(file: Path, copies: Path | None, *, asked: bool) -> Old | None:
+    """Look at a run, and for its copy in this folder; where none was asked for, in its own too.
+
+    None where another call has removed it meanwhile.
+    """
     told = _told(file)
     name = Path(str(told.get("copy", file.parent.name))).name
     places = [copies] if asked else [copies, told.get("copies")]
     found = [Path(str(place)) / name for place in places if place]
     copy = next((one for one in found if _is_copy(one, told)), None)
-    sizes = [one.lstat().st_size for one in file.parent.rglob("*") if not one.is_dir()]
-    return Old(file.parent, str(told.get("status", "unknown")), sum(sizes), copy)
+    size = _size(file.parent)
+    if not file.is_file():
+        return None
+    return Old(file.parent, str(told.get("status", "unknown")), size, copy)
+
+
+def _size(folder: Path) -> int:
+    """Count the bytes in a folder; what vanishes meanwhile has none."""
+    total = 0
+    for above, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += Path(above, name).lstat().st_size
+    return total
 
 
 def _is_copy(folder: Path, told: dict[str, Any]) -> bool:
@@ -174,18 +202,33 @@ def _told(file: Path) -> dict[str, Any]:
 
 
 def _gone(run: Old, *, dry_run: bool) -> bool:
-    """Remove a run, its copy first; False where a notebook works in it now."""
+    """Remove a run, its copy first; False where a notebook works in it, or it is gone already."""
+    told, lock = run.folder / "run.json", run.folder / ".lock"
+    if not told.is_file():
+        return False  # the lock would make its folder anew
     try:
-        with FileLock(str(run.folder / ".lock")).acquire(timeout=0):
-            for folder in () if dry_run else (run.copy, run.folder):
-                if folder is not None:
-                    _empty(folder)
+        with FileLock(str(lock)).acquire(timeout=0):
+            there = told.is_file()  # whoever held the lock may have removed it
+            if there and dry_run:
+                return True
+            if there:
+                _remove(run)
+            with suppress(OSError):  # Windows removes it at its release
+                lock.unlink()
     except (Timeout, OSError):
         return False
-    for folder in () if dry_run else (run.copy, run.folder):
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)  # but the lock, it is empty
-    return True
+    with suppress(OSError):  # another call has just locked it, and removes it then
+        run.folder.rmdir()
+    return there
+
+
+def _remove(run: Old) -> None:
+    """Remove a run's copy, and what is in its own folder."""
+    if run.copy is not None:
+        _empty(run.copy)
+    _empty(run.folder)
+    if run.copy is not None:
+        shutil.rmtree(run.copy, ignore_errors=True)
 
 
 def _empty(folder: Path) -> None:
@@ -197,6 +240,8 @@ def _empty(folder: Path) -> None:
             elif one.name != ".lock":
                 one.unlink()
     except OSError as error:
+        if not folder.exists():  # somebody else has removed it meanwhile
+            return
         raise LessonError(
             f"{folder} cannot be removed ({error.strerror or error}).",
             "Close what has it open, or remove it by hand.",

@@ -17,6 +17,7 @@ from fastmagic.speed.shelf import GB, Shelf
 
 COPIED = "each is decoded and reduced once, then cut: nearly fastai's own pixels (--no-cache)."
 LAID_OUT = "the network's weights lie with the channels last (--no-channels-last)."
+LEFT = "a network that may take its maps flat, with `.view`, stays as torch lays it."
 BROUGHT = "the small copies lie in the GPU's memory, and are cut there (--no-gpu-cache)."
 KEPT = "what a step frees is kept for the next one (--no-allocator)."
 
@@ -37,6 +38,8 @@ class Speed:
     ----------
     channels_last
         Whether networks lie in memory with the channels last where that pays.
+    lay
+        Lays a learner's network so, for a device.
     pictures_for
         Gives the small copies that a loader reads from; None for one that reads its files.
     batches_for
@@ -50,6 +53,7 @@ class Speed:
     """
 
     channels_last: bool
+    lay: Callable[[Any, Any], object]
     pictures_for: Callable[..., Any]
     batches_for: Callable[..., Any]
     shelf: Shelf | None = None
@@ -76,10 +80,10 @@ class Speed:
             choices["pictures"] = COPIED
         learn = lesson.namespace.get("learn") if "learn" in lesson.needed else None
         if self.channels_last and (device == "cpu" or _pays(learn)):
-            choices["layout"] = LAID_OUT
+            choices.setdefault("layout", LAID_OUT)
         if self.keeps and device == "cpu":
             choices["memory"] = KEPT
-        names = set(choices)
+        names = {name for name, words in choices.items() if words != LEFT}
         if self.brings and device == "cuda" and "pictures" in choices:
             names.add("loading")
         said = [words for name, words in IN_SHORT.items() if name in names]
@@ -128,10 +132,14 @@ def sped_up(lesson: Lesson, cache_limit: float, cache: Path | None = None) -> It
             choices["loading"] = BROUGHT
         return found
 
+    def lay(learn: Any, device: Any) -> None:
+        if not settings.no_channels_last and not layout.channels_last(learn, device):
+            choices["layout"] = LEFT
+
     with allocator.kept(wanted=not settings.no_allocator) as keeps:
         brings = shelf is not None and not settings.no_gpu_cache
         last = not settings.no_channels_last
-        speed = Speed(last, pictures_for, batches_for, shelf, keeps, brings)
+        speed = Speed(last, lay, pictures_for, batches_for, shelf, keeps, brings)
         try:
             yield speed
         finally:

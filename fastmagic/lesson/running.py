@@ -13,7 +13,7 @@ from fastmagic.gpu.monitor import Monitor
 from fastmagic.guard.copies import bring_results
 from fastmagic.guard.stops import held_to_the_end
 from fastmagic.lesson import cell as cells
-from fastmagic.lesson import figures, outcome, quicker, ready, report, runs
+from fastmagic.lesson import figures, last_look, outcome, quicker, ready, report, runs
 from fastmagic.lesson.start import Lesson
 from fastmagic.progress import View
 from fastmagic.ranks.team import Team
@@ -93,14 +93,14 @@ def run_body(
             _validate_if_needed(lesson, session)
         status = "finished"
     except KeyboardInterrupt as stop:
-        status = "stopped"
-        why = _why(stop)
-        session.incident(why, "what was trained is kept")
+        status, why = "stopped", _why(stop)
     finally:
-        session.look_at_the_keeper()
         result = None
-        if not team.rank:
-            with held_to_the_end(Stopped(NO_REPORT.format(run.folder), run.again)):
+        with held_to_the_end(Stopped(NO_REPORT.format(run.folder), run.again)):
+            if why:
+                session.incident(why, "what was trained is kept")
+            session.look_at_the_keeper()
+            if not team.rank:
                 result = outcome.gather(
                     lesson, run, session, monitor, status=status, device=device, started=started
                 )
@@ -132,7 +132,7 @@ def _session(
     file = remembered.default_file()
     session = Session(settings.seed, lesson.view, run.states, *times, file, copy, team)
     session.keep_norms, session.precomputes = settings.freeze_bn, not settings.no_precompute
-    session.channels_last = speed.channels_last
+    session.lay = speed.lay
     session.pictures_for = copied_once(team, speed.pictures_for)
     session.batches_for, session.release = speed.batches_for, speed.release
     return session
@@ -211,7 +211,8 @@ def _validate_if_needed(lesson: Lesson, session: Session) -> None:
     digest = outcome.digest_of(learn)
     if digest in session.validated and session.told and session.told.digest == digest:
         return
-    with session.busy_with("validating the final weights"):
+    looking = session.busy_with("validating the final weights")
+    with looking, last_look.without_a_trace(learn, session.stops.held):
         learn.validate()
 
 

@@ -194,6 +194,7 @@ def claim(
             f"--name {name!r} is not a plain folder name.",
             "Use letters, digits, '-', '_' and '.' only.",
         )
+    run = None
     try:
         runs.mkdir(parents=True, exist_ok=True)
         run = None if fresh else _go_on(runs, identity, name, copies)
@@ -208,12 +209,16 @@ def claim(
         if run.copy is not None:
             with contextlib.suppress(OSError):  # it is told where the state is copied
                 run.write_down("running", run.copy)
-        return run
-    except OSError as error:
+    except BaseException as error:
+        if run is not None:
+            run.release()
+        if not isinstance(error, OSError):
+            raise
         raise LessonError(
             f"The run's folder cannot be made in {runs} ({error.strerror or error}).",
             "Give a folder that can be written: --runs FOLDER.",
         ) from error
+    return run
 
 
 def _go_on(runs: Path, identity: str, name: str | None, copies: Path | None) -> Run | None:
@@ -321,13 +326,17 @@ def _try(folder: Path, identity: str, *, go_on: bool) -> Run | None:
         lock.acquire(timeout=0)
     except Timeout:
         return None
-    taken = _read_status(folder) is not None
-    if taken and not (go_on and _unfinished(folder, identity)):
+    try:
+        taken = _read_status(folder) is not None
+        if taken and not (go_on and _unfinished(folder, identity)):
+            lock.release()
+            return None
+        before = _about(_read_status(folder)) if go_on else {}
+        run = Run(folder, identity, go_on, "", lock, before=before)
+        run.write_down("running", folder)
+    except BaseException:  # a full disk, or stop: whoever keeps the traceback keeps no lock
         lock.release()
-        return None
-    before = _about(_read_status(folder)) if go_on else {}
-    run = Run(folder, identity, go_on, "", lock, before=before)
-    run.write_down("running", folder)
+        raise
     return run
 
 

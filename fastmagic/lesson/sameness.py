@@ -33,7 +33,7 @@ def parts(lesson: Lesson) -> dict[str, str]:
     """Give the digest of each thing that only the same lesson has."""
     layout, after = lesson.layout, lesson.after
     pictures = [
-        (str(file.relative_to(layout.path)), file.stat().st_size)
+        (file.relative_to(layout.path).as_posix(), file.stat().st_size)
         for file in (*layout.train, *layout.valid)
     ]
     found = {"pictures": pictures, "after": None if after is None else after.identity}

@@ -15,6 +15,7 @@ from fastmagic.data.catalogue import CATALOGUE
 from fastmagic.data.get import get_data
 from fastmagic.data.survey.pictures import Layout, lay_out
 from fastmagic.errors import LessonError
+from fastmagic.guard.stops import put_off
 from fastmagic.lesson import cell as cells
 from fastmagic.lesson import names
 from fastmagic.lesson.forecast.words import Forecast
@@ -97,9 +98,10 @@ def check_architecture(settings: Settings, namespace: Mapping[str, Any] | None) 
     """
     if settings.arch in USUAL:
         return
-    from fastmagic.lesson import learner
+    with put_off():  # this loads torch
+        from fastmagic.lesson import learner
 
-    learner.find_architecture(settings.arch, namespace)
+        learner.find_architecture(settings.arch, namespace)
 
 
 def pictures_of(
@@ -146,10 +148,16 @@ def prepare(
     used = names.used_names(cell, namespace)
     needed = names.needed_names(cell, used)
     lesson = Lesson(settings, cell, namespace, layout, view, after, used, needed)
-    with meanwhile(_copying(lesson, cache_limit)), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what libraries warn one another of at import
-        import fastai.vision.all  # noqa: F401 - all of it at once, while the view says so
+    with meanwhile(_copying(lesson, cache_limit)):
+        load_fastai()
     return lesson
+
+
+def load_fastai() -> None:
+    """Import all of fastai at once; a press of stop waits until that is done."""
+    with put_off(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what libraries warn one another of at import
+        import fastai.vision.all  # noqa: F401 - for what comes after
 
 
 def _copying(lesson: Lesson, cache_limit: float) -> Callable[[Callable[[], bool]], object] | None:

@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from fastmagic.errors import Stopped
+from fastmagic.guard.stops import held_to_the_end
 from fastmagic.lesson import cell as cells
 from fastmagic.lesson import export, ready, runs
 from fastmagic.lesson.carried import PROVIDED
@@ -86,5 +88,7 @@ def run(
     what = "GPUs, a process on each" if kind == "cuda" else "processes on the CPU"
     lesson.view.note(f"Training on {size} {what}; each takes its share of every batch.")
     result, kept = launch.run(job, size, lesson.view)
-    learn = ready.trained_elsewhere(lesson, claimed, result, kept)
+    finished = Stopped(launch.WHOLE.format(claimed.folder), launch.LOAD)
+    with held_to_the_end(finished):
+        learn = ready.trained_elsewhere(lesson, claimed, result, kept)
     return replace(result, learn=learn, dls=getattr(learn, "dls", None))

@@ -176,11 +176,11 @@ def train_lesson1(
     seconds = seconds_of(time_limit)
     _check_limit(cache_limit)
     with _alone(), progress.open_view(show, "Lesson 1") as view:
-        start.require_fastai()
-        team = launch.count(None if gpus is None else str(gpus), processes)
-        if team is not None:
-            together.check(cell)
         with _stoppable("Nothing was begun yet; run the same cell again."):
+            start.require_fastai()
+            team = launch.count(None if gpus is None else str(gpus), processes)
+            if team is not None:
+                together.check(cell)
             if begun is not None:
                 view.note(DATA_AS_BEGUN.format(order.data, begun[1]))
             if after is None:
@@ -189,7 +189,8 @@ def train_lesson1(
             names = {} if namespace is None else namespace
             lesson = start.prepare(settings, path, cell, names, view, after, cache_limit)
             values = {} if team is None else together.values_of(lesson)
-        run = claiming.claim(lesson, name, runs_folder, fresh=fresh, copies=copies)
+        with _stoppable("What was trained before is kept; run the same cell again."):
+            run = claiming.claim(lesson, name, runs_folder, fresh=fresh, copies=copies)
         try:
             times = (seconds, save_every)
             if team is not None:

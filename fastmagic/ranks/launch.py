@@ -12,18 +12,22 @@ import os
 import pickle
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from fastmagic import child, errors, platforms
 from fastmagic.errors import BadInput, LessonError, Stopped
+from fastmagic.guard.stops import held_to_the_end, put_off
 from fastmagic.progress import View
 from fastmagic.ranks import job as jobs
 from fastmagic.ranks.events import Replay
@@ -35,8 +39,15 @@ TICK = 0.1
 PATIENCE = 60.0
 """Seconds that the processes get to save and end when they are stopped."""
 
+MARK, LOCK = "fastmagic-", ".lock"
+"""How the name of a job's folder begins, and the file in it that its notebook holds."""
+
 LOG = "processes.log"
 """In the run's folder: what the processes wrote to their standard error."""
+
+WHOLE = "Stopped. The training is finished; its report and its model are in {}."
+LOAD = "fastai's load_learner reads the file export.pkl there."
+"""What a second press of stop says while the result is brought."""
 
 REPORTED = re.compile(r"rank\s*:\s*(\d+).*?exitcode\s*:\s*(-?\d+)", re.DOTALL)
 """In torch's report of a failure (torch 2.11 to 2.15, `multiprocessing/errors`)."""
@@ -75,7 +86,8 @@ def count(gpus: str | None, processes: int | None) -> tuple[str, int] | None:
         if processes < 1:
             raise BadInput(f"--processes {processes} is out of range.", "Give 2, say.")
         return "cpu", processes
-    import torch
+    with put_off():
+        import torch
 
     there = torch.cuda.device_count()
     wanted = there if gpus == "all" else _number(gpus or "")
@@ -117,8 +129,7 @@ def run(job: jobs.Job, size: int, view: View) -> tuple[Any, dict[str, Any] | Non
     FastMagicError
         What a process raised, or that one was killed, with its number.
     """
-    with tempfile.TemporaryDirectory(prefix="fastmagic-") as name:
-        folder = Path(name)  # for this user alone
+    with own_folder() as folder:
         file = job.write(folder)
         log = job.folder / LOG
         with log.open("w", encoding="utf-8") as errors_of_all:
@@ -126,15 +137,50 @@ def run(job: jobs.Job, size: int, view: View) -> tuple[Any, dict[str, Any] | Non
                 command(size, file), environment(job.kind, size), errors_of_all.fileno()
             )
             stopped = _followed(process, folder, view)
-        if not stopped and all(_finished(folder, rank) for rank in range(size)):
-            return _result(folder)
+        if all(_finished(folder, rank) for rank in range(size)):  # a press then came too late
+            with held_to_the_end(Stopped(WHOLE.format(job.folder), LOAD)):
+                return _result(folder)
         raise _error(folder, size, log, process.returncode, stopped=stopped)
+
+
+@contextlib.contextmanager
+def own_folder() -> Iterator[Path]:
+    """Give a job's folder, for this user alone; the folders of killed notebooks are removed.
+
+    Its lock is held as long as this process lives and the job goes on.
+
+    Examples
+    --------
+    >>> with own_folder() as folder:
+    ...     folder.is_dir()
+    True
+    """
+    _sweep(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=MARK) as name, FileLock(Path(name) / LOCK):
+        yield Path(name)
+
+
+def _sweep(temporary: Path) -> None:
+    """Remove the jobs' folders that nobody holds any more."""
+    for folder in temporary.glob(f"{MARK}*"):
+        with contextlib.suppress(OSError, Timeout):
+            if _is_a_job_of_ours(folder):
+                with FileLock(folder / LOCK).acquire(timeout=0):
+                    pass  # nobody holds it, and nobody takes it a second time
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_a_job_of_ours(folder: Path) -> bool:
+    """Say whether this user has made a folder for a job; its lock was held before it had one."""
+    ours = os.name == "nt" or folder.lstat().st_uid == os.getuid()  # others could lay links in it
+    return ours and all((folder / name).is_file() for name in (LOCK, "job.pickle"))
 
 
 def command(size: int, file: Path) -> list[str]:
     """Give the command that starts the processes: torch's elastic launch, without a second try."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     launcher += ["--nproc-per-node", str(size), "--max-restarts", "0"]
+    launcher += ["--log-dir", str(file.parent / "launcher")]  # else a folder that nobody removes
     return [*launcher, "-m", "fastmagic.ranks.worker", str(file)]
 
 
@@ -175,25 +221,28 @@ def _followed(process: subprocess.Popen[str], folder: Path, view: View) -> bool:
             view.note(printed.get())
         replay.go_on()
 
-    stopped = False
+    def show_the_rest() -> None:
+        reader.join(5)
+        if process.stdout is not None:
+            process.stdout.close()
+        show()
+        view.clear_bar()
+
     try:
         while process.poll() is None:
             show()
             time.sleep(TICK)
+        show_the_rest()
     except KeyboardInterrupt:
-        stopped = True
         with contextlib.suppress(KeyboardInterrupt):  # a second one ends them at once
             _ask_to_end(process, show)
         child.end_process(process)
+        show_the_rest()
+        return True
     except BaseException:
         child.end_process(process)
         raise
-    reader.join(5)
-    if process.stdout is not None:
-        process.stdout.close()
-    show()
-    view.clear_bar()
-    return stopped
+    return False
 
 
 def _ask_to_end(process: subprocess.Popen[str], show: Callable[[], None]) -> None:

@@ -13,7 +13,8 @@ def brought(tensor: Any, device: Any) -> Any:
     A copy out of memory that the system may move is one that the processor waits for, and with it
     for all that the GPU still has to do (CUDA C++ Programming Guide, "Asynchronous Concurrent
     Execution"). So the tensor is put into memory that stays in its place first, which torch keeps
-    for the next one.
+    for the next one. Towards other devices the copy is waited for: nothing else keeps the memory
+    that it comes from.
 
     Parameters
     ----------
@@ -32,10 +33,11 @@ def brought(tensor: Any, device: Any) -> Any:
     import torch
 
     device = torch.device(device)
-    if device.type == "cuda":
+    on_gpu = device.type == "cuda"
+    if on_gpu:
         with contextlib.suppress(RuntimeError):  # the system gives no such memory: it is waited for
             tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    return tensor.to(device, non_blocking=on_gpu)
 
 
 class OnItsWay:

@@ -10,6 +10,7 @@ import weakref
 from typing import Any
 
 from fastmagic.lesson.precision import NO_TENSOR_CORES, TENSOR_CORES
+from fastmagic.speed.tolerant import is_hooked, is_tolerant
 
 TF32 = (8, 0)
 """From this capability on tensor cores compute in fp32 too, rounded to TF32, which torch allows
@@ -18,9 +19,14 @@ convolutions to (its notes on CUDA semantics); before, in half precision alone."
 _turned: weakref.WeakSet[Any] = weakref.WeakSet()
 """The networks that were laid so here, and not by the person."""
 
+_tried: weakref.WeakKeyDictionary[Any, tuple[tuple[int, ...], bool]] = weakref.WeakKeyDictionary()
+"""Of each network that was tried its parts, and whether it may lie so."""
 
-def channels_last(learn: Any, device: Any) -> None:
+
+def channels_last(learn: Any, device: Any) -> bool:
     """Let a network's convolutions keep their weights with the channels last, where that pays.
+
+    A network that cannot be computed so, or may be taken flat with `.view`, stays as it is.
 
     Parameters
     ----------
@@ -28,15 +34,35 @@ def channels_last(learn: Any, device: Any) -> None:
         fastai's learner; its network is changed in place, and its weights stay the same numbers.
     device
         Where it trains.
+
+    Returns
+    -------
+    bool
+        False where it would have paid, and was not done.
     """
     import torch
 
     model, last = learn.model, torch.channels_last
     kernels = (p for p in model.parameters() if p.ndim == 4)
     lie_so = all(one.is_contiguous(memory_format=last) for one in kernels)
-    if not lie_so and pays(learn, device):
-        _lay(model, last)
-        _turned.add(model)
+    if (lie_so and model not in _turned) or not pays(learn, device):
+        return True
+    if not _may_lie_so(model):  # any more, where layers were changed
+        contiguous(model)
+        return False
+    _lay(model, last)
+    _turned.add(model)
+    return True
+
+
+def _may_lie_so(model: Any) -> bool:
+    """Try a network, once as long as it has the same parts."""
+    if is_hooked(model):
+        return False
+    parts = tuple(id(part) for part in model.modules())
+    if _tried.get(model, ((), False))[0] != parts:
+        _tried[model] = parts, is_tolerant(model)
+    return _tried[model][1]
 
 
 def _lay(model: Any, form: Any) -> None:

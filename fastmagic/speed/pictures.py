@@ -5,57 +5,27 @@ and reduces that. Here the whole picture is reduced first, so that the square ha
 and kept; then fastai's own `Resize` cuts it, with its own draws. What a picture becomes is the same
 from the store, without it and while it is half built, for all three make it by `small_copy`.
 
-The copies of one data set and size lie in one file, one after another; a line of a second file says
-where each is and of which picture (its size and time of change) it was made. Lines are written when
-their pictures are on the disk, so a kill at any moment leaves what is there usable, and a picture
-that has changed is made again.
+The copies of one data set and size lie in a store, which two notebooks may read, make and remove at
+once: what is gone, or another's by now, is decoded from the photograph.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
-import json
 import math
-import mmap
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from fastmagic.speed.store import Adding, Copy, Store, lock_of
 
-VERSION = 1
-"""Of what `small_copy` makes; another one makes all copies again."""
-
-HELD = 2**24
-"""Bytes of the copies that a process holds in its memory, when it has read them."""
+VERSION = 2
+"""Of what `small_copy` makes and how it is stored; another one makes all copies again."""
 
 TOGETHER = 256
 """Pictures that are written and synced at once."""
-
-
-class AtLimit(OSError):
-    """The copies may not take more."""
-
-
-@dataclass(frozen=True)
-class Copy:
-    """Where a picture's copy lies in the file, and of what it was made."""
-
-    size: int  # bytes of the original
-    changed: int  # ns, the original's time of change
-    offset: int
-    width: int
-    height: int
-
-    @property
-    def end(self) -> int:
-        """Where it ends in the file."""
-        return self.offset + 3 * self.width * self.height
 
 
 def small_copy(file: Path, size: tuple[int, int]) -> Any:
@@ -110,16 +80,22 @@ class Pictures:
     size: tuple[int, int]
     limit: float = float("inf")
     trouble: OSError | None = None
-    _known: dict[str, Copy] = field(default_factory=dict)
-    _bytes: Any = None
-    _read_bytes: int = 0
+    _store: Store = field(init=False)
 
     def __post_init__(self) -> None:
-        self._open()
+        self.look()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the open file out, for a process that loads pictures."""
-        return {**vars(self), "_bytes": None, "trouble": None}
+        """Leave out what went wrong, for a process that loads pictures."""
+        return {**vars(self), "trouble": None}
+
+    def look(self) -> None:
+        """Look what is kept now."""
+        self._store = Store(self.folder)
+
+    def is_there(self) -> bool:
+        """Say whether what was kept when it was looked at is not removed, nor made anew."""
+        return self._store.is_there()
 
     def load(self, file: Path) -> Any:
         """Give a picture's copy as fastai's `PILImage`, kept or made now."""
@@ -190,14 +166,13 @@ class Pictures:
 
     def kept(self, file: Path) -> Copy | None:
         """Say where a picture's copy lies; None where there is none of what the picture is now."""
-        known = self._known.get(str(file))
-        return known if known is not None and _is_of(known, file) else None
+        return _kept(self._store, file)
 
     def size_of(self, files: Iterable[Path]) -> int | None:
         """Give the bytes of some pictures' copies; None where one has none."""
         size = 0
         for file in files:
-            known = self._known.get(str(file))
+            known = self._store.copies.get(str(file))
             if known is None:
                 return None
             size += known.end - known.offset
@@ -207,23 +182,10 @@ class Pictures:
         """Give the bytes of a copy, `[height, width, 3]`, kept or made now."""
         import numpy as np
 
-        known = self.kept(file)
-        if known is None or not self._is_mapped():
-            return np.asarray(small_copy(file, self.size))
-        self._let_go(known.end - known.offset)
-        return np.frombuffer(self._bytes, np.uint8, known.end - known.offset, known.offset).reshape(
-            known.height, known.width, 3
-        )
-
-    def _let_go(self, size: int) -> None:
-        """Take out of this process's memory what was read: the system keeps it, and may drop it.
-
-        A process that has read all copies of a large data set would otherwise look as large.
-        """
-        self._read_bytes += size
-        if self._read_bytes > HELD and hasattr(mmap, "MADV_DONTNEED"):
-            self._read_bytes = 0
-            self._bytes.madvise(mmap.MADV_DONTNEED)  # pages that are read again come back
+        store = self._store  # one and the same, whatever another thread looks at
+        known = _kept(store, file)
+        pixels = None if known is None else store.pixels(known)
+        return np.asarray(small_copy(file, self.size)) if pixels is None else pixels
 
     def missing(self, files: Iterable[Path]) -> list[Path]:
         """Give the pictures that have no copy, or one of what they were before."""
@@ -254,52 +216,41 @@ class Pictures:
         """
         if self.folder is None:
             return 0
-        todo = self.missing(files)
         made = 0
         self.trouble = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(str(self.folder / ".lock")).acquire(timeout=0):
-                self._read()
-                todo = self.missing(todo)
-                for batch in _in_turns(todo, TOGETHER):
-                    if enough() or self.trouble is not None:
-                        break
-                    made += self._append(batch, threads)
+            with lock_of(self.folder).acquire(timeout=0):
+                self.look()
+                todo = self.missing(files)
+                for more in self._append(todo, threads, enough) if todo else ():
+                    made += more
                     tell(made, len(todo))
         except OSError as error:  # filelock's Timeout is one
             self.trouble = error
-        self._open()
+        self.look()
         return made
 
-    def _append(self, files: Sequence[Path], threads: int) -> int:
-        assert self.folder is not None
-        end = max((known.end for known in self._known.values()), default=0)
-        new: dict[str, Copy] = {}
-        with (
-            ThreadPoolExecutor(threads) as crew,
-            (self.folder / "pictures").open("ab", buffering=0) as store,
-        ):
-            store.truncate(end)  # what a kill left without a line
+    def _append(
+        self, files: Sequence[Path], threads: int, enough: Callable[[], bool]
+    ) -> Iterator[int]:
+        """Add copies to the store, some at a time; give each time how many."""
+        with Adding(self._store, self.limit) as store:
+            for batch in _in_turns(files, TOGETHER):
+                if enough() or self.trouble is not None:
+                    break
+                self._add(store, batch, threads)
+                yield store.keep()
+
+    def _add(self, store: Adding, files: Sequence[Path], threads: int) -> None:
+        with ThreadPoolExecutor(threads) as crew:
             try:
                 for file, made in zip(files, crew.map(self._copy, files), strict=True):
                     if made is not None:
-                        picture, (size, changed) = made
-                        known = Copy(size, changed, end, *picture.size)
-                        if known.end > self.limit:
-                            raise AtLimit
-                        _write(store, picture.tobytes())
-                        new[str(file)], end = known, known.end
-            except AtLimit as error:
+                        picture, made_of = made
+                        store.add(str(file), made_of, picture)
+            except OSError as error:  # AtLimit is one
                 self.trouble = error
-            except OSError as error:  # the last one makes room for the lines of the others
-                self.trouble = error
-                store.truncate(new.popitem()[1].offset if new else end)
-            os.fsync(store.fileno())
-        with (self.folder / "index.jsonl").open("ab", buffering=0) as index:
-            _write(index, "".join(map(_line, new.items())).encode())
-        self._known.update(new)
-        return len(new)
 
     def _copy(self, file: Path) -> tuple[Any, tuple[int, int]] | None:
         """Give a picture's copy, and the size and time of change of what it is made of."""
@@ -308,48 +259,6 @@ class Pictures:
             return small_copy(file, self.size), (told.st_size, told.st_mtime_ns)
         except OSError:  # it is told where it is trained on
             return None
-
-    def _open(self) -> None:
-        self._read()
-        self._bytes = None
-
-    def _read(self) -> None:
-        self._known = {}
-        if self.folder is None:
-            return
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            for line in (self.folder / "index.jsonl").read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError, TypeError):
-                    name, *numbers = json.loads(line)
-                    self._known[str(name)] = Copy(*map(int, numbers))
-        with contextlib.suppress(OSError):
-            there = (self.folder / "pictures").stat().st_size
-            self._known = {name: one for name, one in self._known.items() if one.end <= there}
-            return
-        self._known = {}
-
-    def _is_mapped(self) -> bool:
-        """Open the file where it is not yet; another notebook may have made room of it."""
-        if self._bytes is None and self.folder is not None:
-            try:
-                with (self.folder / "pictures").open("rb") as store:
-                    self._bytes = mmap.mmap(store.fileno(), 0, access=mmap.ACCESS_READ)
-            except (OSError, ValueError):
-                self._known = {}
-        return self._bytes is not None
-
-
-def _line(named: tuple[str, Copy]) -> str:
-    name, known = named
-    told = [name, known.size, known.changed, known.offset, known.width, known.height]
-    return json.dumps(told) + "\n"
-
-
-def _write(file: io.FileIO, data: bytes) -> None:
-    """Write all at once, with nothing left in a buffer where the disk is full."""
-    left = memoryview(data)
-    while left:
-        left = left[file.write(left) :]
 
 
 def rectangle(
@@ -399,6 +308,11 @@ def folder_of(cache: Path, data: Path, size: tuple[int, int]) -> Path:
     """Give the folder of the copies of a data set at one size."""
     key = hashlib.sha256(f"{VERSION} {data.resolve()}".encode()).hexdigest()[:16]
     return cache / "pictures" / f"{key}-{size[0]}x{size[1]}"
+
+
+def _kept(store: Store, file: Path) -> Copy | None:
+    known = store.copies.get(str(file))
+    return known if known is not None and _is_of(known, file) else None
 
 
 def _is_of(known: Copy, file: Path) -> bool:

@@ -13,7 +13,8 @@ from typing import Any
 
 from fastmagic.speed.brought import brought
 from fastmagic.speed.enlarge import enlarged
-from fastmagic.speed.pictures import Copy, Pictures, rectangle
+from fastmagic.speed.pictures import Pictures, rectangle
+from fastmagic.speed.store import Copy
 
 SHARE_OF_CARD = 1 / 3
 """Of a GPU's memory, the pictures take this at most: the rest is the network's."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import weakref
@@ -14,8 +13,10 @@ from filelock import Timeout
 
 from fastmagic import faces
 from fastmagic.errors import first_line
-from fastmagic.speed.pictures import AtLimit, Pictures, folder_of, small_copy
+from fastmagic.speed.pictures import Pictures, folder_of, small_copy
 from fastmagic.speed.resident import BILINEAR, Resident, fits
+from fastmagic.speed.room import make_room, mark, taken_beside
+from fastmagic.speed.store import AtLimit
 
 if TYPE_CHECKING:
     from fastmagic.speed.batches import Batches
@@ -66,6 +67,7 @@ class Shelf:
         self._kept_away: weakref.WeakSet[Any] = weakref.WeakSet()  # data sets, from devices
         self._made: dict[tuple[Any, ...], Pictures] = {}
         self._whole: set[tuple[Any, ...]] = set()
+        self._marks: dict[Path, Any] = {}  # of whose copies are in use
         self._lacks: dict[tuple[Any, ...], tuple[int, int, str]] = {}  # how many, of, why
         self._told: set[str] = set()
         self._asked: weakref.WeakKeyDictionary[Any, Path | None] = (
@@ -97,15 +99,26 @@ class Shelf:
             return None
         files = list(loader.dataset.items)
         key = (root, size, len(files), files[0], files[-1])
-        if key not in self._made:
-            self._made[key] = self._copies(root, size)
-        pictures = self._made[key]
+        pictures = self._found(key, root, size)
         if key not in self._whole and (numbers is not None or loader.n == len(files)):
             wanted = files if numbers is None else [files[number] for number in numbers]
             pictures.make(wanted, self._threads, self._tell)
             self._look_at(key, pictures, wanted)
             if len(wanted) == len(files) and not isinstance(pictures.trouble, Timeout):
                 self._whole.add(key)
+        return pictures
+
+    def _found(self, key: tuple[Any, ...], root: Path, size: tuple[int, int]) -> Pictures:
+        """Find the copies of a folder, and mark them as used; what others removed is made again."""
+        pictures = self._made.get(key)
+        if pictures is None:
+            pictures = self._made[key] = self._copies(root, size)
+        elif not pictures.is_there():
+            self._whole.discard(key)
+            pictures.limit = self._most(taken_beside(folder_of(self._cache, root, size)))
+            pictures.look()
+        if pictures.folder is not None and self._marks.get(pictures.folder) is None:
+            self._marks[pictures.folder] = mark(pictures.folder)
         return pictures
 
     def _look_at(self, key: tuple[Any, ...], pictures: Pictures, wanted: Sequence[Path]) -> None:
@@ -147,8 +160,11 @@ class Shelf:
 
     def _copies(self, root: Path, size: tuple[int, int]) -> Pictures:
         folder = folder_of(self._cache, root, size)
-        room = self._limit - make_room(folder, self._limit / 2)
-        return Pictures(folder, size, min(room, SHARE_OF_DISK * _free(self._cache)))
+        return Pictures(folder, size, self._most(make_room(folder, self._limit / 2)))
+
+    def _most(self, taken: float) -> float:
+        """Say what copies may take where all others take so much."""
+        return min(max(0.0, self._limit - taken), SHARE_OF_DISK * _free(self._cache))
 
     def make_ahead(
         self, parts: Sequence[Sequence[Path]], size: int, enough: Callable[[], bool]
@@ -229,7 +245,13 @@ class Shelf:
         return sum(one.resident.bytes for one in made if one.resident is not None)
 
     def release(self) -> bool:
-        """Take all pictures out of their devices' memory, for good; say whether there were any."""
+        """Take all pictures out of their devices' memory, for good; say whether there were any.
+
+        The copies on the disk count as unused until the next pass.
+        """
+        for one in filter(None, self._marks.values()):
+            one.release()
+        self._marks.clear()
         made = [(dataset, batches) for dataset, (_, batches) in self._batches.items()]
         held = [dataset for dataset, batches in made if batches is not None and batches.release()]
         self._kept_away.update(held)
@@ -248,37 +270,6 @@ class Shelf:
         except TypeError:  # what cannot be referred to weakly is none of fastai's
             return None
         return self._asked[dataset]
-
-
-def make_room(folder: Path, most: float) -> float:
-    """Remove the copies that were not used for longest, until the others take no more than this.
-
-    Parameters
-    ----------
-    folder
-        The copies that are wanted now: they stay.
-    most
-        Bytes that the others may take.
-
-    Returns
-    -------
-    float
-        Bytes that the others take now.
-    """
-    others = []
-    for file in folder.parent.glob("*/pictures"):
-        with contextlib.suppress(OSError):
-            if file.parent != folder:
-                others.append((file.parent.stat().st_mtime, file.stat().st_size, file.parent))
-    taken = float(sum(size for _, size, _ in others))
-    for _, size, other in sorted(others):
-        if taken <= most:
-            break
-        shutil.rmtree(other, ignore_errors=True)
-        taken -= size
-    with contextlib.suppress(OSError):
-        os.utime(folder)  # it is used now
-    return taken
 
 
 def seconds_from_copy(loader: Any, clock: Callable[[], float], tries: int = 8) -> float | None:

@@ -339,3 +339,11 @@ def test_a_folder_of_a_catalogues_name_is_named_before_anything_is_fetched(
 def test_a_name_that_is_nearly_one_gets_the_nearest() -> None:
     with pytest.raises(BadInput, match="Did you mean 'imagenette2'"):
         get_data("imagenette")
+
+
+@pytest.mark.parametrize("path", [r"C:\Users\me@work\cats", "d:/me@work/cats"])
+def test_a_drive_letter_is_no_user_and_no_password(path):
+    from fastmagic.data.obtain import without_secrets
+
+    assert without_secrets(path) == path
+    assert without_secrets("m:secret@example.org/a.zip") == "example.org/a.zip"

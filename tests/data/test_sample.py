@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -107,6 +111,29 @@ def test_a_stop_leaves_nothing_behind(tmp_path):
     with pytest.raises(Stopped, match="next call draws it anew"):
         draw_sample(tmp_path / "sample", train=4, valid=2, side=16, progress=stop)
     assert not list(tmp_path.iterdir())
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from fastmagic.data.drawn.sample import draw_sample
+def killed(done, total):
+    os.kill(os.getpid(), signal.SIGKILL)
+draw_sample(Path(sys.argv[1]), train=4, valid=2, side=16, progress=killed)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_what_a_killed_process_left_is_removed_by_the_next_and_nothing_else(tmp_path):
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "sample")])
+    assert ended.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    (left / "half.png").write_text("half a picture")
+    others = tmp_path / ".sample-k3x9q_w1"  # what earlier versions left may still be drawn into
+    others.mkdir()
+    made = draw_sample(tmp_path / "sample", train=4, valid=2, side=16)
+    assert len(tree(made)) == 6
+    assert sorted(tmp_path.iterdir()) == [others, made]
 
 
 def test_a_full_disk_is_named_and_leaves_nothing_behind(tmp_path):

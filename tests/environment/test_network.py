@@ -202,3 +202,22 @@ def test_uvs_variables_are_read_in_all_their_spellings():
     assert more.extra_index_urls == ("https://four", "https://five", "https://three")
     assert not uv_settings({}).has_more
     assert uv_settings({"UV_FIND_LINKS": "/a,/b"}).find_links == ("/a", "/b")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="stands in for Windows")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_folder_on_a_drive_of_windows_is_found(tmp_path, monkeypatch):
+    import urllib.request
+    from nturl2path import url2pathname
+
+    monkeypatch.setattr(urllib.request, "url2pathname", url2pathname)
+    monkeypatch.chdir(tmp_path)
+    Path("C:\\my wheels").mkdir()
+    Path("C:\\one.whl").write_bytes(b"12345")
+    assert Network(Settings()).ask("file:///C:/my%20wheels").reachable
+    assert sizes(["file:///C:/one.whl"]) == {"file:///C:/one.whl": 5}
+
+
+def test_a_folder_with_a_blank_is_found(tmp_path):
+    (tmp_path / "my wheels").mkdir()
+    assert Network(Settings()).ask((tmp_path / "my wheels").as_uri()).reachable

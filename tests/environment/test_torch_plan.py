@@ -258,3 +258,18 @@ def test_a_driver_too_old_for_this_torch_is_told():
     plan = make_plan(here)
     assert "needs NVIDIA's driver 580; this one is 550.54" in plan.warnings[0]
     assert plan.offers[0].line == "%fastai_setup --torch 2.11.0+cu126"
+
+
+def test_a_pytorch_from_before_numpy_2_that_is_there_beside_it_is_not_called_well():
+    mac = {"system": "darwin", "machine": "x86_64", "python": "3.11.9"}
+    old = {"torch": "2.2.2", "torchvision": "0.17.2", "fastai": "2.8.7", "numpy": "2.4.6"}
+    plan = make_plan(images.inventory(old, **mac))
+    assert plan.blocked == "PyTorch 2.2 works with numpy 1 only, and 2.4.6 is here."
+    assert plan.offers[0].line == "%fastai_setup --allow-change numpy"
+    allowed = make_plan(images.inventory(old, **mac), Wishes(allow_change=("numpy",)))
+    assert "numpy<2" in allowed.requirements
+    assert not any(line.startswith("numpy") for line in allowed.pins)
+    fits = images.inventory({**old, "numpy": "1.26.4"}, **mac)
+    assert not make_plan(fits).blocked
+    newer = {**old, "torch": "2.3.1", "torchvision": "0.18.1"}
+    assert not make_plan(images.inventory(newer, python="3.11.9")).blocked

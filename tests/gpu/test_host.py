@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 
@@ -98,3 +100,32 @@ def test_a_roomy_host_has_no_warnings():
 
 def test_docker_with_two_gigabytes_of_shared_memory_is_not_warned_about():
     assert host.remarks(Host(2, shm_total=2048, shm_free=2048)) == ()
+
+
+WITHOUT_PROC = """
+import psutil
+psutil.PROCFS_PATH = "/nonexistent"
+from pathlib import Path
+from fastmagic.gpu import host
+from fastmagic.guard.pressure import Pressure, used_share
+nowhere = Path("/nonexistent")
+print(used_share(nowhere), Pressure(lambda: used_share(nowhere)).eased())
+here = host.look(Path.cwd(), nowhere)
+print(here.ram_total, here.ram_available, here.ram_limited, host._of_ram(here))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere psutil reads no /proc")
+def test_without_proc_the_memory_is_not_known():
+    said = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PROC], capture_output=True, text=True, check=False
+    )
+    assert said.stdout.split() == ["None", "None", "None", "None", "False"], said.stderr
+
+
+def test_without_proc_a_containers_limit_still_counts(tmp_path):
+    def no_proc() -> Memory:
+        raise FileNotFoundError("/proc/meminfo")
+
+    here = host.look(tmp_path, container(tmp_path, 4 * GIB, 3 * GIB), no_proc)
+    assert (here.ram_total, here.ram_available, here.ram_limited) == (4096, 1024, True)

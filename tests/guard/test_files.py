@@ -106,3 +106,16 @@ def test_a_kill_in_the_middle_of_writing_leaves_a_whole_state(tmp_path):
         found, damaged = files.read(folder, "fit-001")
         assert found is not None and not damaged
         assert bool((found["x"] == found["n"]).all())
+
+
+def test_an_old_generation_that_cannot_be_removed_does_not_fail_the_write(tmp_path):
+    old = tmp_path / f"fit-001-000001-{'0' * 64}.pt"
+    (old / "held").mkdir(parents=True)
+    for number in (2, 3, 4):
+        files.write(tmp_path, "fit-001", content(number))
+    assert files.read(tmp_path, "fit-001")[0]["n"] == 4
+    assert len(list(tmp_path.iterdir())) == 3
+    (tmp_path / "copy" / old.name / "held").mkdir(parents=True)
+    (tmp_path / "copy" / f"fit-001-000002-{'0' * 64}.pt").touch()
+    assert files.bring(tmp_path, tmp_path / "copy") == ["fit-001"]
+    assert files.read(tmp_path / "copy", "fit-001")[0]["n"] == 4

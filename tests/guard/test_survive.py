@@ -91,6 +91,54 @@ learn.fit(3, cbs=Kill())
     assert [len(stage.epochs) for stage in hurt.stages] == [3]
 
 
+SHARED_IS_FULL = (
+    "unable to allocate shared memory(shm) for file </torch_71_42_0>: No space left on device (28)",
+    "unable to write to file </torch_71_42_0>: No space left on device (28)",
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="loading processes are forked here")
+@pytest.mark.parametrize("words", SHARED_IS_FULL, ids=["torch 2.15", "older"])
+def test_loading_processes_that_find_no_shared_memory_are_done_without(
+    small_folder, tmp_path, words
+):
+    body = """
+from fastai.vision.all import *
+from torch.utils.data import get_worker_info
+class Full(Transform):
+    calls = 0
+    def encodes(self, x: PILImage):
+        self.calls += 1
+        if self.calls > 6 and get_worker_info():
+            raise RuntimeError(words)
+        return x
+dls.train.after_item.add(Full())
+learn.fit(2)
+"""
+
+    def run(workers):
+        return fastmagic.train_lesson1(
+            small_folder,
+            body,
+            workers=workers,
+            runs_folder=tmp_path,
+            name=f"with-{workers}",
+            namespace={"words": words},
+            **{**SMALL, "bs": 4},
+        )
+
+    alone, short = run(0), run(2)
+    assert not alone.incidents
+    assert [one.what for one in short.incidents] == [
+        "a process that loads pictures found no room in /dev/shm"
+    ] * 2
+    assert [one.done for one in short.incidents] == [
+        "1 of them go on",
+        "the training process loads them itself",
+    ]
+    assert short.weights_sha256 == alone.weights_sha256
+
+
 FULL = """
 import resource, signal, sys, warnings
 warnings.simplefilter("ignore")

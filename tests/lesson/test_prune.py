@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
 import fastmagic
 from fastmagic.errors import BadInput, LessonError
-from fastmagic.lesson import runs
+from fastmagic.lesson import prune, runs
 
 
 @pytest.fixture
@@ -179,3 +181,73 @@ def test_a_copy_that_has_another_name_goes_with_its_run(tmp_path):
     assert names(copies) == ["mine", "mine-2"]
     fastmagic.prune(0, tmp_path / "two", copies=copies)
     assert names(copies) == ["mine"]
+
+
+AT_ONCE = """
+import sys, time
+import fastmagic
+while time.time() < float(sys.argv[2]):
+    pass
+told = fastmagic.prune(keep=0, runs_folder=sys.argv[1])
+print(told.left, *(one.folder.name for one in told.removed))
+"""
+
+
+def test_of_two_at_once_each_says_what_it_has_removed(tmp_path):
+    for number in range(60):
+        figures = tmp_path / f"run{number}" / "figures"
+        figures.mkdir(parents=True)
+        (figures.parent / "run.json").write_text('{"identity": "x", "status": "finished"}')
+        for picture in range(10):
+            (figures / f"{picture}.png").write_text("x")
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", AT_ONCE, str(tmp_path), str(time.time() + 2)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said, wrong = zip(*(one.communicate() for one in both), strict=True)
+    assert not any(wrong)
+    removed = [name for words in said for name in words.split()[1:]]
+    assert sorted(removed) == sorted(f"run{number}" for number in range(60))
+    assert names(tmp_path) == []
+
+
+VANISHES = """
+import shutil, sys
+from pathlib import Path
+import fastmagic
+folder, where, gone = (Path(sys.argv[1], one) for one in ("", sys.argv[3], sys.argv[4]))
+def look(event, args):
+    if event == sys.argv[2] and str(args[0]).startswith(str(where)) and gone.is_dir():
+        shutil.rmtree(gone)  # as another call does
+sys.addaudithook(look)
+told = fastmagic.prune(0, folder)
+print(told.left, told.unfinished, *(one.folder.name for one in told.removed))
+"""
+
+
+@pytest.mark.parametrize(
+    ("event", "where", "gone", "said"),
+    [
+        ("os.scandir", "run0/figures", "run0/figures", "1 1 run0 run2 run3"),  # for its size
+        ("os.scandir", "run0", "run0", "1 1 run2 run3"),
+        ("os.scandir", "run0", "run2", "1 1 run0 run3"),
+        ("os.remove", "run0", "run2", "1 1 run0 run3"),  # the first run is being removed
+    ],
+)
+def test_what_vanishes_meanwhile_is_passed_over(several, event, where, gone, said):
+    (several / "run0" / "figures").mkdir()
+    command = [sys.executable, "-c", VANISHES, str(several), event, where, gone]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.strip() == said, done.stderr
+    assert names(several) == ["run1"]
+
+
+def test_a_run_that_vanishes_before_its_age_is_known_is_passed_over(several):
+    files = [several / f"run{number}" / "run.json" for number in range(4)]
+    shutil.rmtree(several / "run2")
+    assert [one.parent.name for one in prune._newest_first(files)] == ["run3", "run1", "run0"]

@@ -6,6 +6,7 @@ import _thread
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -123,6 +124,56 @@ def test_a_body_shows_with_display_as_in_one_process(shell, small_folder, tmp_pa
     view = Notes()
     lesson(small_folder, tmp_path, "display(6 * 7)", show=view)
     assert "42" in view.notes
+
+
+def test_nothing_is_left_in_the_temporary_folder_but_what_the_body_put_there(
+    small_folder, tmp_path, monkeypatch
+):
+    place = tmp_path / "tmp"
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # what Python remembers of it
+    body = """
+import tempfile
+open(os.path.join(tempfile.gettempdir(), f"body-{os.environ['RANK']}"), "w").close()
+learn.fit(1)
+"""
+    lesson(small_folder, tmp_path / "runs", MAKES + body)
+    left = {one.name for one in place.iterdir() if not one.name.startswith(("torchinductor", "."))}
+    assert left == {"body-0", "body-1"}
+
+
+BEGINS = """
+import sys, tempfile
+tempfile.tempdir = sys.argv[1]
+from fastmagic.ranks.launch import own_folder
+with own_folder() as folder:
+    (folder / "job.pickle").write_bytes(b"x")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_folder_of_a_killed_notebook_is_removed_by_the_next_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def begin():
+        command = [sys.executable, "-c", BEGINS, str(tmp_path)]
+        pipe = subprocess.PIPE
+        notebook = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+        return notebook, notebook.stdout.readline().strip()
+
+    killed, dead = begin()
+    living, going = begin()
+    (tmp_path / "fastmagic-else").mkdir()
+    killed.kill()
+    killed.communicate()
+    assert {dead, going} < {str(one) for one in tmp_path.iterdir()}
+    with launch.own_folder() as own:
+        left = {str(one) for one in tmp_path.iterdir()}
+        assert left == {going, str(own), str(tmp_path / "fastmagic-else")}
+    living.communicate("")
+    assert [one.name for one in tmp_path.iterdir()] == ["fastmagic-else"]
 
 
 @pytest.mark.parametrize("line", ["%time learn.fit(1)", "!ls", "get_ipython().magic('time')"])

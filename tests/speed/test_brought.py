@@ -16,6 +16,33 @@ def test_where_the_network_trains_on_the_processor_nothing_is_copied():
     assert brought(here, torch.device("cpu")) is here
 
 
+class Sent:
+    """Stands for a tensor: keeps how it was sent."""
+
+    def __init__(self):
+        self.asked = []
+
+    def pin_memory(self):
+        return self
+
+    def to(self, device, **options):
+        self.asked.append((device.type, options))
+        return self
+
+
+def test_only_a_copy_to_a_gpu_of_cuda_is_not_waited_for():
+    from fastmagic.speed.brought import brought
+
+    sent = Sent()
+    for device in ("cuda", "mps", "cpu"):
+        brought(sent, device)
+    assert sent.asked == [
+        ("cuda", {"non_blocking": True}),
+        ("mps", {"non_blocking": False}),
+        ("cpu", {"non_blocking": False}),
+    ]
+
+
 @pytest.mark.gpu
 def test_numbers_are_the_same_on_a_gpu_and_back():
     import torch

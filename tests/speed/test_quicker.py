@@ -138,7 +138,7 @@ def test_features_are_computed_from_small_copies_and_are_those_of_the_files(smal
 
 
 def test_only_the_pictures_that_are_looked_at_are_copied(small_folder, tmp_path):
-    from fastmagic.speed.pictures import Pictures
+    from fastmagic.speed.store import Store
 
     own = shutil.copytree(small_folder, tmp_path / "own")
     store = Path(platformdirs.user_cache_dir("fastmagic")) / "pictures"
@@ -147,7 +147,7 @@ def test_only_the_pictures_that_are_looked_at_are_copied(small_folder, tmp_path)
     result, _ = lesson(own, tmp_path / "runs", body)
     assert result.choices["training"].startswith("6 of the 32 pictures, as many of each class")
     assert "Training: 6 of the 32 pictures" in str(result)
-    made = [Pictures(folder, (24, 24))._known for folder in set(store.glob("*")) - before]
+    made = [Store(folder).copies for folder in set(store.glob("*")) - before]
     assert sorted(map(len, made)) == [6, 16]  # of those to train, of those to validate
 
 
@@ -360,3 +360,15 @@ def test_channels_lie_last_on_cards_whose_tensor_cores_compute_them(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: card)
     learn = types.SimpleNamespace(**({"mixed_precision": None} if half else {}))
     assert layout.pays(learn, torch.device("cuda")) is pays
+
+
+def test_a_network_of_ones_own_that_flattens_by_view_trains(small_folder, tmp_path):
+    body = """
+from fastai.vision.all import *
+net = sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), Flatten(), nn.Linear(8 * 12 * 12, 2))
+mine = Learner(dls, net, loss_func=F.cross_entropy)
+mine.fit(1)
+"""
+    result, _ = lesson(small_folder, tmp_path, body)
+    assert result.status == "finished"
+    assert result.choices["layout"].startswith("a network that may take its maps flat")

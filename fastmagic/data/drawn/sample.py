@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +77,9 @@ def draw_sample(
     """Draw the whole data set in lesson 1's layout, ``{train,valid}/{cats,dogs}/cat.N.png``.
 
     Drawn whole or not at all: into a sibling of the folder, which is renamed at the end. So a
-    folder that is there is complete, and is given back as it is.
+    folder that is there is complete, and is given back as it is. What a killed process left is
+    removed by the next call; so only one process at a time may draw into a folder. `get_data`
+    holds the data set's lock meanwhile.
 
     Parameters
     ----------
@@ -116,22 +117,22 @@ def draw_sample(
     folder = Path(folder)
     if _whole(folder):
         return folder
+    # One name for one folder: what a killed process left is found here and removed.
+    work = folder.with_name(f".{folder.name}.drawing")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        workshop = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        _remove(work)
+        work.mkdir(parents=True)
+        _draw_all(work, seed, train // 2, valid // 2, side, progress)
+        _put_in_place(work, folder)
     except OSError as error:
-        raise _no_room(folder, error) from None
-    try:
-        _draw_all(workshop / folder.name, seed, train // 2, valid // 2, side, progress)
-        _put_in_place(workshop / folder.name, folder)
-    except OSError as error:
-        raise _no_room(folder, error) from None
+        if not _whole(folder):  # else another process was quicker, and drew the same
+            raise _no_room(folder, error) from None
     except KeyboardInterrupt:
         raise Stopped(
             "Drawing the sample was stopped; nothing of it is kept.", "The next call draws it anew."
         ) from None
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        _remove(work)
     return folder
 
 
@@ -170,13 +171,13 @@ def _draw_all(
 
 
 def _put_in_place(drawn: Path, folder: Path) -> None:
-    try:
-        if folder.is_dir():  # an empty one; only POSIX would replace it
-            folder.rmdir()
-        drawn.rename(folder)
-    except OSError:
-        if not _whole(folder):  # else another process was quicker, and drew the same
-            raise
+    if folder.is_dir():  # an empty one; only POSIX would replace it
+        folder.rmdir()
+    drawn.rename(folder)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _no_room(folder: Path, error: OSError) -> DataError:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from fastmagic.environment.redaction import redacted
 
@@ -274,8 +274,15 @@ def _session(settings: Settings) -> Any:
 
 
 def _folder(index: str) -> Answer:
-    there = Path(unquote(urlsplit(index).path)).is_dir()
+    there = _local(index).is_dir()
     return Answer(there, f"{index} is {'there' if there else 'no folder that is there'}.")
+
+
+def _local(address: str) -> Path:
+    """Give the path that a ``file:`` address means; of ``/C:/wheels`` Windows makes its own."""
+    from urllib.request import url2pathname
+
+    return Path(url2pathname(urlsplit(address).path))
 
 
 def _judge(status: int, text: str, package: str, shown: str) -> Answer:
@@ -338,7 +345,7 @@ def sizes(
     for address in dict.fromkeys(addresses):
         if urlsplit(address).scheme == "file":
             with contextlib.suppress(OSError):
-                found[address] = Path(unquote(urlsplit(address).path)).stat().st_size
+                found[address] = _local(address).stat().st_size
         else:
             asked.put(address)
     until = time.monotonic() + limit

@@ -26,6 +26,7 @@ from fastmagic.environment.planning.torch_tables import (
     FIRST_WITH_NUMPY_2,
     NEWEST,
     WHEELS,
+    Minor,
 )
 from fastmagic.environment.planning.wishes import TORCH_PARTS, TorchWish, Wishes
 from fastmagic.gpu.drivers import DRIVER_FLOORS
@@ -96,7 +97,7 @@ def plan_torch(
         return _mind_numpy(here, wishes, _fresh(here, wishes), allowed)
     if "torchvision" not in here.installed:
         return _without_torchvision(here, wishes)
-    return _kept(here, wishes, allowed)
+    return _mind_numpy(here, wishes, _kept(here, wishes, allowed), allowed)
 
 
 def _has(here: Inventory, asked: TorchWish, wishes: Wishes) -> bool:
@@ -315,7 +316,7 @@ def _mind_numpy(
     here: Inventory, wishes: Wishes, plan: TorchPlan, allowed: Collection[str]
 ) -> TorchPlan:
     """A PyTorch from before numpy 2 cannot work with it: `RuntimeError: Numpy is not available`."""
-    newest = torch_builds.newest_for(here.python, plan.wants[0].need[5:]) if plan.wants else None
+    newest = None if plan.blocked else _torch_of(here, plan)
     numpy = here.installed.get("numpy")
     if newest is None or newest >= FIRST_WITH_NUMPY_2 or (numpy and torch_builds.fits(numpy, "<2")):
         return plan
@@ -327,6 +328,15 @@ def _mind_numpy(
         blocked=f"PyTorch {newest[0]}.{newest[1]} works with numpy 1 only, and {numpy} is here.",
         offers=(Offer(f"%fastai_setup{asked} --allow-change numpy", "takes numpy 1 with it."),),
     )
+
+
+def _torch_of(here: Inventory, plan: TorchPlan) -> Minor | None:
+    """Give the PyTorch that there will be: the newest of what is wanted, else what is here."""
+    wanted = [want.need[5:] for want in plan.wants if Requirement(want.need).name == "torch"]
+    if wanted:
+        return torch_builds.newest_for(here.python, wanted[0])
+    now = here.installed.get("torch")
+    return torch_builds.minor_of(now) if now and torch_builds.fits(now, ">=1") else None
 
 
 def _no_wheel(here: Inventory, what: str) -> str:

@@ -222,7 +222,7 @@ def batches(body: nn.Module, half: torch.dtype | None, loader: Any, numbers: Any
         with as_valid(1), torch.no_grad():
             for x, *y in pictures:
                 on = half is not None and (x.is_cuda or half is torch.bfloat16)
-                with torch.autocast(x.device.type, half, enabled=on):
+                with torch.autocast(x.device.type, half) if on else nullcontext():
                     found = body(x)
                 yield found.float().cpu().numpy(), [target.cpu() for target in y]
     finally:
