@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import platform
 import shutil
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -156,7 +158,8 @@ def _chart(monitor: Monitor, session: Any) -> bytes | None:
 def _export(learn: Any, folder: Path, session: Any) -> Path | None:
     target = folder / "export.pkl"
     try:
-        learn.export(target)
+        with _whole_again(learn), learn.removed_cbs(_with_files(learn)):
+            learn.export(target)
     except Exception as error:  # pickle raises what the person's own objects raise
         why = first_line(error)
         with contextlib.suppress(OSError):
@@ -169,6 +172,26 @@ def _export(learn: Any, folder: Path, session: Any) -> Path | None:
         )
         return None
     return target
+
+
+@contextlib.contextmanager
+def _whole_again(learn: Any) -> Iterator[None]:
+    """Give a learner its pictures and its optimizer back where fastai's export fails half way."""
+    dls, opt = learn.dls, learn.opt
+    try:
+        yield
+    except BaseException:
+        learn.dls, learn.opt = dls, opt
+        raise
+
+
+def _with_files(learn: Any) -> list[Any]:
+    """List the callbacks that hold a file, as CSVLogger does: no file can be pickled."""
+    return [
+        callback
+        for callback in learn.cbs
+        if any(isinstance(value, io.IOBase) for value in vars(callback).values())
+    ]
 
 
 def versions() -> dict[str, str]:
