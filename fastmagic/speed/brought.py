@@ -13,7 +13,7 @@ def brought(tensor: Any, device: Any) -> Any:
     A copy out of memory that the system may move is one that the processor waits for, and with it
     for all that the GPU still has to do (CUDA C++ Programming Guide, "Asynchronous Concurrent
     Execution"). So the tensor is put into memory that stays in its place first, which torch keeps
-    for the next one. Towards other devices the copy is waited for: nothing else keeps the memory
+    for the next one. Towards Apple's GPU the copy is waited for: nothing else keeps the memory
     that it comes from.
 
     Parameters
@@ -33,11 +33,10 @@ def brought(tensor: Any, device: Any) -> Any:
     import torch
 
     device = torch.device(device)
-    on_gpu = device.type == "cuda"
-    if on_gpu:
+    if device.type == "cuda":
         with contextlib.suppress(RuntimeError):  # the system gives no such memory: it is waited for
             tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=on_gpu)
+    return tensor.to(device, non_blocking=device.type != "mps")
 
 
 class OnItsWay:
