@@ -158,7 +158,7 @@ def _chart(monitor: Monitor, session: Any) -> bytes | None:
 def _export(learn: Any, folder: Path, session: Any) -> Path | None:
     target = folder / "export.pkl"
     try:
-        with _whole_again(learn), learn.removed_cbs(_with_files(learn)):
+        with _fit_for_a_file(learn):
             learn.export(target)
     except Exception as error:  # pickle raises what the person's own objects raise
         why = first_line(error)
@@ -175,23 +175,33 @@ def _export(learn: Any, folder: Path, session: Any) -> Path | None:
 
 
 @contextlib.contextmanager
-def _whole_again(learn: Any) -> Iterator[None]:
-    """Give a learner its pictures and its optimizer back where fastai's export fails half way."""
-    dls, opt = learn.dls, learn.opt
+def _fit_for_a_file(learn: Any) -> Iterator[None]:
+    """Leave out callbacks that hold a file, as CSVLogger does, for no file can be pickled.
+
+    Afterwards the learner is as it was, also where fastai's export fails half way: without its
+    pictures and its optimizer.
+    """
+    before = dict(vars(learn))
+    held = [one for one in learn.cbs if _holds_a_file(one)]
+    by_name = {name: value for name, value in before.items() if _is_among(value, held)}
+    for name in by_name:
+        del vars(learn)[name]
+    learn.cbs = learn.cbs.filter(lambda one: not _is_among(one, held))
     try:
         yield
     except BaseException:
-        learn.dls, learn.opt = dls, opt
+        learn.dls, learn.opt = before["dls"], before["opt"]
         raise
+    finally:
+        vars(learn).update(by_name, cbs=before["cbs"])
 
 
-def _with_files(learn: Any) -> list[Any]:
-    """List the callbacks that hold a file, as CSVLogger does: no file can be pickled."""
-    return [
-        callback
-        for callback in learn.cbs
-        if any(isinstance(value, io.IOBase) for value in vars(callback).values())
-    ]
+def _holds_a_file(callback: Any) -> bool:
+    return any(isinstance(value, io.IOBase) for value in vars(callback).values())
+
+
+def _is_among(one: Any, others: list[Any]) -> bool:
+    return any(one is other for other in others)
 
 
 def versions() -> dict[str, str]:
