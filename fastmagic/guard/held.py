@@ -234,12 +234,7 @@ def _leads(present: Any, value: Any) -> bool:
     """Say whether a list, an `L` or a dict is as what was kept of it begins."""
     if type(value) is not list or kind_of(present) != value[0] or value[0] == "tuple":
         return False
-    inside = value[1]
-    if len(present) > len(inside):
-        return False
-    if isinstance(present, dict):
-        return all(key in inside and _same(one, inside[key]) for key, one in present.items())
-    return all(map(_same, present, inside))
+    return len(present) <= len(value[1]) and _is_beginning(present, value[1])
 
 
 def _same(present: Any, value: Any) -> bool:
@@ -253,15 +248,15 @@ def _same(present: Any, value: Any) -> bool:
         dense = alike and present.layout == value.layout == torch.strided
         return dense and torch.equal(present.detach().cpu(), value.cpu())
     if type(value) is list:
-        return kind_of(present) == value[0] and _are_same(present, value[1])
+        same_kind = kind_of(present) == value[0] and len(present) == len(value[1])
+        return same_kind and _is_beginning(present, value[1])
     if type(value) not in PLAIN or not (type(present) in PLAIN or _is_number(present)):
         return False
     return bool(present == value) or (value != value and bool(present != present))
 
 
-def _are_same(present: Any, inside: Any) -> bool:
-    if len(present) != len(inside):
-        return False
+def _is_beginning(present: Any, inside: Any) -> bool:
+    """Say whether what a container holds is what was kept of it, as far as it goes."""
     if isinstance(present, dict):
         return all(key in inside and _same(one, inside[key]) for key, one in present.items())
     return all(map(_same, present, inside))
