@@ -42,15 +42,23 @@ pictures.TOGETHER = 2
 Pictures(folder, (8, 8)).make(files, 1, lambda made, of: wait() if made == 2 else None)
 """
 
-READS = """
-from types import SimpleNamespace as Some
-from fastmagic.speed import shelf
-shelf._cut_to = lambda loader: (8, 8)
-shelf._are_photographs = lambda dataset: True
-class Dataset:
-    items = files
-one = shelf.Shelf(folder.parent.parent, 1e9, 1)
-assert one.pictures_for(Some(dataset=Dataset(), n=len(files))).folder == folder
+LOADER = """
+from fastai.data.block import DataBlock
+from fastai.vision.augment import Resize
+from fastai.vision.data import ImageBlock
+def loader_of(files):
+    block = DataBlock(
+        blocks=ImageBlock, get_items=lambda files: files, item_tfms=Resize(8),
+        splitter=lambda files: (range(len(files)), [0]),
+    )
+    return block.dataloaders(files, bs=2, num_workers=0).train
+"""
+
+READS = f"""
+{LOADER}
+from fastmagic.speed.shelf import Shelf
+one = Shelf(folder.parent.parent, 1e9, 1)
+assert one.pictures_for(loader_of(files)).folder == folder
 wait()
 """
 
@@ -161,30 +169,20 @@ def test_copies_that_a_living_notebook_reads_make_no_room(files, folder):
     assert not (folder / "pictures").exists()
 
 
-class Dataset:
-    """As much of a data set as the shelf asks for."""
-
-    def __init__(self, items):
-        self.items = items
-
-
-class Loader:
-    """As much of a loader."""
-
-    def __init__(self, files):
-        self.dataset, self.n = Dataset(files), len(files)
+def loader_of(files):
+    """Give fastai's loader of pictures, of all in their order."""
+    names: dict = {}
+    exec(LOADER, names)
+    return names["loader_of"](files)
 
 
 @pytest.fixture
-def shelf(tmp_path, monkeypatch):
-    """Give a shelf that takes each loader for one of photographs."""
-    monkeypatch.setattr("fastmagic.speed.shelf._cut_to", lambda loader: SIZE)
-    monkeypatch.setattr("fastmagic.speed.shelf._are_photographs", lambda dataset: True)
+def shelf(tmp_path):
     return Shelf(tmp_path / "cache", 1e9, 1)
 
 
 def test_what_was_removed_is_made_again_at_the_next_pass(files, folder, shelf):
-    loader = Loader(files)
+    loader = loader_of(files)
     pictures = shelf.pictures_for(loader)
     shutil.rmtree(folder)
     assert wrong(pictures, files) == []
@@ -196,7 +194,7 @@ def test_what_was_removed_is_made_again_at_the_next_pass(files, folder, shelf):
 
 def test_what_has_no_room_when_it_is_made_again_is_told(files, folder, shelf):
     shelf._limit = 3000
-    loader = Loader(files)
+    loader = loader_of(files)
     assert shelf.pictures_for(loader).missing(files) == []
     shutil.rmtree(folder)
     (folder.parent / "other").mkdir()
@@ -207,7 +205,7 @@ def test_what_has_no_room_when_it_is_made_again_is_told(files, folder, shelf):
 
 
 def test_a_lesson_that_is_over_marks_nothing(files, folder, shelf):
-    shelf.pictures_for(Loader(files))
+    shelf.pictures_for(loader_of(files))
     assert make_room(folder.parent / "other", 0) > 0
     shelf.release()
     assert make_room(folder.parent / "other", 0) == 0
