@@ -23,6 +23,7 @@ from fastmagic import faces
 from fastmagic.gpu.host import SHM
 from fastmagic.gpu.samples import Samples, read_csv
 from fastmagic.gpu.sensors import HostReadings, Sample, Sensors
+from fastmagic.others import Others, Watch
 
 FAST = 0.25  # s; the driver averages the utilisation over 1/6 to 1 s: more often shows nothing new
 SLOW = 1.0  # s
@@ -80,6 +81,8 @@ class MonitorSummary:
         MiB of /dev/shm.
     note
         Why no GPU was watched, and what went wrong in the monitor itself; empty where nothing did.
+    others
+        What other programs took of the processor; None where that is not known.
     """
 
     seconds: float
@@ -91,6 +94,7 @@ class MonitorSummary:
     shm_peak: int | None = None
     shm_size: int | None = None
     note: str = ""
+    others: Others | None = None
 
     def sentences(self) -> tuple[str, ...]:
         """Say it in plain lines for a report.
@@ -114,7 +118,9 @@ class MonitorSummary:
         if self.shm_peak and self.shm_size:
             shm = faces.mib_of(self.shm_peak, self.shm_size)
             lines.append(f"Shared memory ({SHM}): at most {shm} in use.")
-        return tuple([*lines, self.note] if self.note else lines)
+        if self.others is not None:
+            lines.append(self.others.words("meanwhile"))
+        return tuple(line for line in (*lines, self.note) if line)
 
 
 class Monitor:
@@ -186,6 +192,7 @@ class Monitor:
         self._told: set[int] = set()
         self._began = self._ended = 0.0
         self._process = -1
+        self._others: Others | None = None
         self._lock, self._stopped = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="fastmagic-monitor", daemon=True)
 
@@ -240,6 +247,7 @@ class Monitor:
                 shm_peak=_whole(samples.peak("shm_mib")),
                 shm_size=sensors.shm_size,
                 note=" ".join(words for words in (sensors.note, self.trouble) if words),
+                others=self._others,
             )
 
     def now(self) -> str:
@@ -296,7 +304,9 @@ class Monitor:
                 samples = self._make_store(sensors)
                 with self._lock:
                     self._sensors, self.samples = sensors, samples
+                watch = Watch()
                 self._watch(sensors, samples)
+                self._others = watch.others()
         except Exception as error:
             self.trouble = f"The monitor ended early ({type(error).__name__}: {error})."
         self.cpu_seconds = time.thread_time()

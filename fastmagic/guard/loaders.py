@@ -11,6 +11,7 @@ iterator itself draws from torch's generator.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import weakref
 from collections.abc import Callable, Iterator
@@ -249,7 +250,8 @@ class Loaders:
             self._read_from(made, pictures)
         if not self._team.alone:
             made._team, made._looks = self._team, len(numbers)
-            made.get_idxs = lambda: self._team.numbers(numbers, made.bs)
+            # no lambda: where Python forks no processes, those that load get it by pickle
+            made.get_idxs = functools.partial(self._team.numbers, numbers, made.bs)
 
     def give_back(self) -> None:
         """Make every loader what it was."""

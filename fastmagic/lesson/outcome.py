@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import platform
-import shutil
 import time
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import fastmagic
-from fastmagic.errors import first_line
 from fastmagic.gpu import chart
 from fastmagic.gpu.monitor import Monitor, MonitorSummary
-from fastmagic.lesson import order, quicker, runs
+from fastmagic.lesson import model_file, order, quicker, runs
 from fastmagic.lesson.loading import Loading, measured
 from fastmagic.lesson.ready import is_ours
 from fastmagic.lesson.report import Curves, Judged, TrainResult
 from fastmagic.lesson.start import Lesson
-
-LITTLE = 1_000_000
-"""Bytes: a disk that has no more is full."""
 
 VERSIONS_OF = ("torch", "torchvision", "fastai", "fastcore", "numpy", "pillow", "timm")
 
@@ -54,7 +47,8 @@ def gather(
     summary = monitor.summary()
     learn = learner_of(lesson, session)
     digest = digest_of(learn) if learn is not None else None
-    model = _export(learn, run.folder, session) if learn is not None and session.stages else None
+    trained = learn is not None and session.stages
+    model = model_file.write(learn, run.folder, session) if trained else None
     known = order.entry(lesson.settings.data)
     curve = session.curve
     return TrainResult(
@@ -153,55 +147,6 @@ def _chart(monitor: Monitor, session: Any) -> bytes | None:
     except Exception as error:  # hours of training do not end for want of a picture
         session.view.note(f"The monitor's chart could not be drawn ({error}).")
         return None
-
-
-def _export(learn: Any, folder: Path, session: Any) -> Path | None:
-    target = folder / "export.pkl"
-    try:
-        with _fit_for_a_file(learn):
-            learn.export(target)
-    except Exception as error:  # pickle raises what the person's own objects raise
-        why = first_line(error)
-        with contextlib.suppress(OSError):
-            if shutil.disk_usage(folder).free < LITTLE:  # torch does not say so
-                why = "No space left on device"
-            target.unlink(missing_ok=True)  # half a model
-        session.incident(
-            f"the model could not be exported ({why})",
-            "training is not affected; `learn.export(FILE)` tries it again",
-        )
-        return None
-    return target
-
-
-@contextlib.contextmanager
-def _fit_for_a_file(learn: Any) -> Iterator[None]:
-    """Leave out callbacks that hold a file, as CSVLogger does, for no file can be pickled.
-
-    Afterwards the learner is as it was, also where fastai's export fails half way: without its
-    pictures and its optimizer.
-    """
-    before = dict(vars(learn))
-    held = [one for one in learn.cbs if _holds_a_file(one)]
-    by_name = {name: value for name, value in before.items() if _is_among(value, held)}
-    for name in by_name:
-        del vars(learn)[name]
-    learn.cbs = learn.cbs.filter(lambda one: not _is_among(one, held))
-    try:
-        yield
-    except BaseException:
-        learn.dls, learn.opt = before["dls"], before["opt"]
-        raise
-    finally:
-        vars(learn).update(by_name, cbs=before["cbs"])
-
-
-def _holds_a_file(callback: Any) -> bool:
-    return any(isinstance(value, io.IOBase) for value in vars(callback).values())
-
-
-def _is_among(one: Any, others: list[Any]) -> bool:
-    return any(one is other for other in others)
 
 
 def versions() -> dict[str, str]:

@@ -13,6 +13,7 @@ from fastmagic.lesson.forecast.words import forecast
 from fastmagic.lesson.precision import Precision
 from fastmagic.lesson.report import TrainResult
 from fastmagic.lesson.start import Lesson
+from fastmagic.others import Watch
 from fastmagic.ranks.team import Team
 
 NEED_WEIGHTS = ("classic", "pets", "quick")
@@ -170,6 +171,7 @@ def _look_ahead(lesson: Lesson) -> None:
         known=numbers,
         precomputes=not lesson.settings.no_precompute,
     )
+    watch = Watch()
     trial, trouble = measure(lesson.namespace["learn"], copies=not lesson.settings.no_cache)
     if trial is None:
         lesson.view.note(f"No estimate of the time: {trouble}.")
@@ -177,7 +179,7 @@ def _look_ahead(lesson: Lesson) -> None:
     shorter = pretrained and lesson.settings.recipe != "quick"
     quick = read_plan(recipes.body("quick")) if shorter else None
     train, valid = len(lesson.layout.train), len(lesson.layout.valid)
-    lesson.forecast = forecast(plan, trial, train, valid, quick)
+    lesson.forecast = forecast(plan, trial, train, valid, quick, watch.others())
     for sentence in lesson.forecast.sentences():
         lesson.view.note(sentence)
 

@@ -24,9 +24,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from fastmagic import faces, whole
-from fastmagic.errors import BadInput, LessonError
+from fastmagic.errors import BadInput, LessonError, first_line
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+
+REFUSALS = 3
+"""After so many new folders that cannot be locked it is the disk, and no other notebook."""
 
 CHANGED = {
     "body": "the cell's code",
@@ -212,11 +215,12 @@ def claim(
     except BaseException as error:
         if run is not None:
             run.release()
-        if not isinstance(error, OSError):
+        if not isinstance(error, (OSError, NotImplementedError)):  # the latter: filelock before 4
             raise
+        why = getattr(error, "strerror", None) or first_line(error)
         raise LessonError(
-            f"The run's folder cannot be made in {runs} ({error.strerror or error}).",
-            "Give a folder that can be written: --runs FOLDER.",
+            f"The run's folder cannot be made in {runs} ({why}).",
+            "Give a folder that can be written, and whose disk knows locks: --runs FOLDER.",
         ) from error
     return run
 
@@ -300,9 +304,10 @@ def _why_new(runs: Path, about: dict[str, Any], own: Path) -> str:
 
 def _new(runs: Path, identity: str, name: str | None, dated: str) -> Run:
     wanted = name or NOT_IN_NAMES.sub("_", dated)
-    number = 1
-    while True:
+    number, refused = 1, 0
+    while refused < REFUSALS:
         folder = runs / (wanted if number == 1 else f"{wanted}-{number}")
+        new = not folder.exists()
         run = _try(folder, identity, go_on=False)
         if run:
             if name and number > 1:
@@ -311,7 +316,8 @@ def _new(runs: Path, identity: str, name: str | None, dated: str) -> Run:
                     f"{folder.name}."
                 )
             return run
-        number += 1
+        number, refused = number + 1, refused + new
+    raise OSError(errno.ENOLCK, "no file can be locked there")
 
 
 def _try(folder: Path, identity: str, *, go_on: bool) -> Run | None:

@@ -234,9 +234,11 @@ def _followed(process: subprocess.Popen[str], folder: Path, view: View) -> bool:
             time.sleep(TICK)
         show_the_rest()
     except KeyboardInterrupt:
-        with contextlib.suppress(KeyboardInterrupt):  # a second one ends them at once
-            _ask_to_end(process, show)
-        child.end_process(process)
+        try:
+            with contextlib.suppress(KeyboardInterrupt):  # a second one ends them at once
+                _ask_to_end(process, show)
+        finally:
+            child.end_process(process)
         show_the_rest()
         return True
     except BaseException:
@@ -246,7 +248,8 @@ def _followed(process: subprocess.Popen[str], folder: Path, view: View) -> bool:
 
 
 def _ask_to_end(process: subprocess.Popen[str], show: Callable[[], None]) -> None:
-    process.send_signal(signal.SIGINT)  # torch's launcher passes it on, and waits for 30 s
+    # torch's launcher passes it on, and waits for 30 s; Windows knows no SIGINT for others
+    process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))
     ends = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < ends:
         show()

@@ -236,8 +236,35 @@ def join(kind: str) -> Team:
 
     if kind == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo")
+    else:
+        _stay_on_the_cpu()
+    distributed.init_process_group(backend(kind, nccl=distributed.is_nccl_available()))
     team = Team(distributed.get_rank(), distributed.get_world_size())
     if team.rank:  # what all of them print is seen once
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return team
+
+
+def backend(kind: str, *, nccl: bool) -> str:
+    """Name what carries tensors from one process to another.
+
+    Parameters
+    ----------
+    kind
+        As of `join`.
+    nccl
+        Whether this torch has NCCL; on Windows none has, and gloo carries a GPU's tensors too.
+
+    Examples
+    --------
+    >>> backend("cpu", nccl=True), backend("cuda", nccl=True), backend("cuda", nccl=False)
+    ('gloo', 'cpu:gloo,cuda:nccl', 'gloo')
+    """
+    return "cpu:gloo,cuda:nccl" if kind == "cuda" and nccl else "gloo"
+
+
+def _stay_on_the_cpu() -> None:
+    """Have fastai make learners on the processor: gloo carries nothing of Apple's GPU."""
+    from fastai.torch_core import default_device
+
+    default_device(False)

@@ -11,6 +11,7 @@ from fastmagic.lesson.forecast.memory import Memory, at_full_batch
 from fastmagic.lesson.forecast.plan import Plan, read_plan
 from fastmagic.lesson.forecast.trial import Trial
 from fastmagic.lesson.forecast.words import about, forecast
+from fastmagic.others import Others
 
 GIB = 2**30
 
@@ -188,3 +189,12 @@ def test_small_copies_are_made_once_on_all_cores_and_read_in_every_pass():
     assert seconds(epoch, again=0.002) == pytest.approx(made + once)
     assert seconds(epoch, epoch, again=0.002) == pytest.approx(made + 2 * once)
     assert seconds(again=0.002) == 0
+
+
+def test_a_busy_machine_is_said_behind_the_estimate():
+    plan = Plan((Work("whole", 1),), True)
+    busy = forecast(plan, trial(), 1000, 100, others=Others(1.0, 2)).sentences()
+    assert busy[0].startswith("Estimate") and busy[-1].startswith(
+        "Other programs used 1.0 of the 2"
+    )
+    assert len(forecast(plan, trial(), 1000, 100, others=Others(0.1, 2)).sentences()) == 1

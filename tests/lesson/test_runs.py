@@ -101,6 +101,31 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert again.resumed
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows' locks are others")
+@pytest.mark.parametrize("refusal", ["EAGAIN", "ENOLCK"])
+def test_a_disk_without_locks_is_said_and_not_filled_with_folders(tmp_path, refusal):
+    """Some network disks answer every lock like this; a stand-in beneath filelock does here."""
+    script = f"""
+import errno, fcntl, sys
+def refuses(*asked):
+    raise OSError(errno.{refusal}, "no")
+fcntl.flock = refuses
+from datetime import datetime
+from pathlib import Path
+from fastmagic.errors import LessonError
+from fastmagic.lesson import runs
+try:
+    runs.claim(Path(sys.argv[1]), "a" * 64, name=None, stem="sample-quick")
+except LessonError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+    assert "cannot be made" in done.stdout and "--runs FOLDER" in done.stdout, done.stderr
+    assert len(list(tmp_path.iterdir())) <= 3
+
+
 @pytest.mark.parametrize("name", ["a/b", "..", "a b"])
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path, name):
     with pytest.raises(BadInput, match="not a plain folder name"):

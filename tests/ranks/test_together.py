@@ -273,6 +273,26 @@ def test_features_are_computed_by_all_and_are_those_of_one(small_folder, tmp_pat
     assert two.accuracy is not None
 
 
+FRESH = """
+import torch
+torch.multiprocessing.set_start_method("forkserver", force=True)  # as Python 3.14 does on Linux
+"""
+
+
+def test_features_are_computed_where_python_does_not_fork(small_folder, tmp_path):
+    small = {"arch": "squeezenet1_1", "weights": "none", "size": 32, "bs": 8, "workers": 1}
+    alone, _ = lesson(small_folder, tmp_path, PRECOMPUTES, processes=None, **small)
+    two, _ = lesson(small_folder, tmp_path, FRESH + PRECOMPUTES, **small)
+    assert same(alone, two, 1e-2)
+
+
+def test_processes_without_a_gpu_of_their_own_do_not_look_for_one(small_folder, tmp_path):
+    """Apple's GPU would be taken, whose tensors nothing carries to another process."""
+    asks = "from fastai.torch_core import defaults\nassert defaults.use_cuda is False\n"
+    result, _ = lesson(small_folder, tmp_path, asks + MAKES + "learn.fit(1, 1e-3)")
+    assert result.status == "finished"
+
+
 FINDS = """
 for _ in range(2):
     learn.lr_find(show_plot=False, num_it=30, end_lr=100)

@@ -9,6 +9,7 @@ from fastmagic.lesson.forecast.calls import Layers, Work
 from fastmagic.lesson.forecast.memory import Memory
 from fastmagic.lesson.forecast.plan import Plan
 from fastmagic.lesson.forecast.trial import Trial
+from fastmagic.others import Others
 
 MUCH_SHORTER = 4
 """How many times as long a lesson must take for `--recipe quick` to be worth a word."""
@@ -38,6 +39,9 @@ class Forecast:
         What of the body could not be read; empty where all was.
     quick_seconds
         What `--recipe quick` would take; None where it is no better, or none was asked about.
+    others
+        What other programs took of the processor while the steps were tried; None where that is not
+        known.
     """
 
     where: str
@@ -48,6 +52,7 @@ class Forecast:
     batch: int
     unread: str = ""
     quick_seconds: float | None = None
+    others: Others | None = None
 
     def sentences(self) -> tuple[str, ...]:
         """Say it in plain sentences, the time first.
@@ -59,7 +64,8 @@ class Forecast:
         >>> print(Forecast("this CPU", 18200, 1500, 2400, None, 64, "", 110).sentences()[0])
         Estimate, from a few real steps: about 5 h on this CPU; `--recipe quick` takes about 2 min.
         """
-        return tuple(said for said in (self._time(), self._room()) if said)
+        busy = self.others.words("while these steps were tried") if self.others else ""
+        return tuple(said for said in (self._time(), self._room(), busy) if said)
 
     def _time(self) -> str:
         quick = self.quick_seconds
@@ -102,7 +108,12 @@ class Forecast:
 
 
 def forecast(
-    plan: Plan, trial: Trial, train: int, valid: int, quick: Plan | None = None
+    plan: Plan,
+    trial: Trial,
+    train: int,
+    valid: int,
+    quick: Plan | None = None,
+    others: Others | None = None,
 ) -> Forecast:
     """Put a plan and a trial together.
 
@@ -117,6 +128,8 @@ def forecast(
     quick
         What `--recipe quick` would do, where it could be run instead: with weights to start from,
         and where it is not this very recipe.
+    others
+        What other programs took of the processor during the trial.
 
     Examples
     --------
@@ -138,6 +151,7 @@ def forecast(
         batch=trial.batch,
         unread=plan.unread,
         quick_seconds=_if_worth_it(short, total if total is not None else whole_epoch),
+        others=others,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections.abc import Callable, Iterable
@@ -16,6 +17,9 @@ from fastmagic.lesson.runs import write_json
 
 if TYPE_CHECKING:
     from fastmagic.lesson.report.result import TrainResult
+
+THEIRS = "history-of-the-cell.csv"
+"""What a cell's own `history.csv` is called beside ours."""
 
 
 def write(result: TrainResult) -> tuple[str, ...]:
@@ -32,7 +36,7 @@ def write(result: TrainResult) -> tuple[str, ...]:
     folder, curves = result.folder, result.curves
     writes: dict[str, Callable[[], object]] = {
         "result.json": lambda: write_json(folder / "result.json", result.to_dict()),
-        "history.csv": lambda: _text(folder / "history.csv", _csv(_history(result))),
+        "history.csv": lambda: _table(folder / "history.csv", _csv(_history(result))),
         "report.html": lambda: _text(folder / "report.html", faces.page(result.face())),
     }
     if curves is not None:
@@ -50,6 +54,15 @@ def write(result: TrainResult) -> tuple[str, ...]:
 
 def _text(file: Path, text: str) -> None:
     whole.write_text(file, text, errors="replace")
+
+
+def _table(file: Path, text: str) -> None:
+    """Write a table; one of that name that is not ours, as fastai's CSVLogger writes, is kept."""
+    header = text.partition(",")[0].encode()
+    with contextlib.suppress(FileNotFoundError):
+        if not file.read_bytes().startswith(header):
+            file.replace(file.with_name(THEIRS))
+    _text(file, text)
 
 
 def _why(error: Exception) -> str:
