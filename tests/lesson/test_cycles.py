@@ -84,7 +84,7 @@ def test_small_pictures_come_first_and_validation_sees_whole_ones(small_folder):
     learn = learner(small_folder, size=96)
     before = list(learn.dls.train.after_batch.fs)
     fit_cycles(learn, 3, 1e-3, cycle_mult=2, cbs=Sides(), small_first=True)
-    sides = [64, 64, 64, 64, 72, 72, 96]  # none below 64
+    sides = [64, 64, 64, 72, 72, 96, 96]  # none below 64
     assert set(seen[True]) == {(epoch, (side, side)) for epoch, side in enumerate(sides)}
     assert {size for _, size in seen[False]} == {(96, 96)}
     assert list(learn.dls.train.after_batch.fs) == before

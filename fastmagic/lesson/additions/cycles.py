@@ -14,7 +14,7 @@ from fastai.torch_core import TensorImage
 from fastcore.foundation import L
 from torch.nn.functional import interpolate
 
-SHARES = ((0.5, 1 / 2), (0.8, 3 / 4))
+SHARES = ((0.4, 1 / 2), (0.7, 3 / 4))
 """Up to this share of the epochs, pictures have that share of their side; then all of it."""
 
 LEAST = 64

@@ -47,7 +47,7 @@ class Work:
     pixels: float = 1.0
 
 
-SMALL_FIRST = ((0.5, 1 / 2), (0.8, 3 / 4))
+SMALL_FIRST = ((0.4, 1 / 2), (0.7, 3 / 4))
 """As `additions.cycles` has it, which cannot be imported without torch."""
 
 
