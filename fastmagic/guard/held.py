@@ -148,21 +148,36 @@ def of_callback(one: Any, model: Any) -> dict[str, Any]:
     return found
 
 
-def of_modules(model: Any) -> dict[str, dict[str, Any]]:
-    """Keep the tensors that modules hold in plain attributes, and the whole numbers beside them.
+def of_modules(root: Any) -> dict[str, dict[str, Any]]:
+    """Keep what modules hold in plain attributes: tensors, and numbers that they may change.
 
-    A recurrent network's hidden state is such a one; beside it may stand for how many texts it is.
+    A recurrent network's hidden state is such a tensor; a person's own module may count its steps.
     """
-    room, found = Room(model), {}
-    for name, module in model.named_modules():
+    room, found = Room(root), {}
+    for name, module in root.named_modules():
         kept = {}
         for key, value in list(vars(module).items()):
             if _is_of_tensors(value):
                 with contextlib.suppress(LeftOut):
                     kept[key] = room.kept(value)
+        kept = _numbers_of(module, beside=bool(kept)) | kept
         if kept:
-            found[name] = {k: v for k, v in vars(module).items() if type(v) is int} | kept
+            found[name] = kept
     return found
+
+
+def _numbers_of(module: Any, *, beside: bool) -> dict[str, Any]:
+    """Give a module's numbers; of torch's own those beside a tensor that a person put there."""
+    import torch
+
+    if type(module).__module__.startswith("torch."):
+        return {key: value for key, value in vars(module).items() if type(value) is int and beside}
+    of_each = vars(torch.nn.Module())  # such as `training`, which is the fit's to set
+    return {
+        key: value
+        for key, value in vars(module).items()
+        if type(value) in (bool, int, float) and key not in of_each
+    }
 
 
 def put_into_modules(model: Any, kept: Mapping[str, Mapping[str, Any]]) -> None:

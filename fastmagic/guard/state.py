@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fastmagic.guard import files, held
+from fastmagic.guard import files, held, losses
 from fastmagic.guard.stages import Stage, figure, from_plain, to_whole
 
 
@@ -102,6 +102,7 @@ def take(
         "grads": _gradients(learner),
         "callbacks": {k: held.of_callback(one, learner.model) for k, one in _callbacks(learner)},
         "modules": held.of_modules(learner.model),
+        "loss": losses.held_by(learner),
         "meters": [_numbers(one) for one in _meters(learner)],
     }
 
@@ -220,6 +221,7 @@ def put_meters_back(learner: Any, content: Mapping[str, Any]) -> None:
         vars(meter).update(_again(values))
     put_callbacks_back(learner, content)
     held.put_into_modules(learner.model, content.get("modules", {}))  # older versions kept none
+    losses.put_back(learner, content.get("loss", {}))
     put_gradients_back(learner, content["grads"])
 
 
