@@ -205,6 +205,11 @@ def put_back(one: Any, kept: Mapping[str, Any]) -> None:
         _fill(present, inside, known)
 
 
+def again(value: Any) -> Any:
+    """Make anew what a `Room` has kept of one attribute."""
+    return _again(value, {})
+
+
 def kind_of(value: Any) -> str:
     """Name the kind of a container that can be kept; empty for what is none."""
     from fastcore.foundation import L

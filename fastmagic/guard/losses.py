@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,10 @@ from fastmagic.guard import held
 
 
 def held_by(learner: Any) -> dict[str, Any]:
-    """Keep what a learner's loss function holds, without what is the network's.
+    """Keep what a learner's loss function holds, as far as training changes it.
+
+    The networks in a GANLoss are the learner's own, and that of a perceptual loss is frozen:
+    neither is kept. What is too large beside the network is left out.
 
     Parameters
     ----------
@@ -24,7 +28,10 @@ def held_by(learner: Any) -> dict[str, Any]:
     module = _module(learner)
     if module is None:
         return {}
-    tensors = {name: one.detach().clone() for name, one in _own_tensors(module, learner.model)}
+    room, tensors = held.Room(learner.model), {}
+    for name, one in _changing(module):
+        with contextlib.suppress(held.LeftOut):
+            tensors[name] = room.kept(one)
     return {"tensors": tensors, "modules": held.of_modules(module)}
 
 
@@ -33,9 +40,11 @@ def put_back(learner: Any, kept: Mapping[str, Any]) -> None:
     module = _module(learner)
     if module is None or not kept:
         return
-    for name, one in _own_tensors(module, learner.model):
-        if name in kept["tensors"] and kept["tensors"][name].shape == one.shape:
-            one.detach().copy_(kept["tensors"][name])
+    own = dict(_changing(module))
+    for name, value in kept["tensors"].items():
+        tensor = held.again(value)
+        if name in own and own[name].shape == tensor.shape:
+            own[name].detach().copy_(tensor)
     held.put_into_modules(module, kept["modules"])
 
 
@@ -47,10 +56,15 @@ def _module(learner: Any) -> Any:
     return next(found, None)
 
 
-def _own_tensors(module: Any, model: Any) -> Iterator[tuple[str, Any]]:
-    """Give a module's parameters and buffers that are not the network's, as a GANLoss has it."""
-    of_the_network = {id(one) for one in (*model.parameters(), *model.buffers())}
-    for named in (module.named_parameters(), module.named_buffers()):
-        for name, one in named:
-            if id(one) not in of_the_network:
-                yield name, one
+def _changing(module: Any) -> Iterator[tuple[str, Any]]:
+    """Give the weights that are trained, and the buffers, but for those of a frozen network."""
+    trained = [(name, one) for name, one in module.named_parameters() if one.requires_grad]
+    frozen = {id(one) for part in module.modules() if _is_frozen(part) for one in part.buffers()}
+    yield from trained
+    yield from ((name, one) for name, one in module.named_buffers() if id(one) not in frozen)
+
+
+def _is_frozen(module: Any) -> bool:
+    """Say whether a module has weights, none of which is trained, and is not in training."""
+    weights = list(module.parameters())
+    return bool(weights) and not module.training and not any(one.requires_grad for one in weights)

@@ -100,6 +100,25 @@ def test_what_is_the_networks_is_not_kept_twice():
     assert learn.loss_func.scale.tolist() == [1, 1, 1]
 
 
+def test_a_frozen_network_in_a_loss_is_not_kept_and_what_is_too_large_is_left_out():
+    """A perceptual loss looks at pictures through VGG, which would be half a gigabyte a state."""
+    from torch import nn
+
+    from fastmagic.guard import held, losses
+
+    class Perceives(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.looks = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).eval()
+            self.looks.requires_grad_(False)
+            self.head = nn.Linear(4, 2)
+            self.large = nn.Linear(held.BYTES // 4, 2, bias=False)
+
+    learn = make_learner()
+    learn.loss_func = Perceives()
+    assert set(losses.held_by(learn)["tensors"]) == {"head.weight", "head.bias"}
+
+
 def test_a_loss_that_is_a_function_holds_nothing():
     from torch.nn.functional import cross_entropy
 
