@@ -235,7 +235,7 @@ def test_a_value_is_worked_out_or_unknown_and_nothing_is_raised(text, value):
 
 def test_small_pictures_count_for_their_share_of_the_pixels():
     plan = read_plan("learn.fit_cycles(3, 1e-2, cycle_mult=2, small_first=True)")
-    assert plan.works[0].pixels == pytest.approx((4 / 4 + 2 * 9 / 16 + 1) / 7)
+    assert plan.works[0].pixels == pytest.approx((3 / 4 + 2 * 9 / 16 + 2) / 7)
 
 
 def test_what_precomputes_nothing_trains_the_frozen_network():
