@@ -185,7 +185,7 @@ def put_into_modules(model: Any, kept: Mapping[str, Mapping[str, Any]]) -> None:
     modules, known = dict(model.named_modules()), dict[int, Any]()
     for name, values in kept.items():
         if name in modules:
-            modules[name].__dict__.update({key: _again(v, known) for key, v in values.items()})
+            modules[name].__dict__.update({key: again(v, known) for key, v in values.items()})
 
 
 def put_back(one: Any, kept: Mapping[str, Any]) -> None:
@@ -200,14 +200,9 @@ def put_back(one: Any, kept: Mapping[str, Any]) -> None:
         if _leads(present, value) and not any(present is other for other, _ in grown):
             known[id(value)] = present
             grown.append((present, value[1]))
-    own.update({name: _again(value, known) for name, value in kept.items()})
+    own.update({name: again(value, known) for name, value in kept.items()})
     for present, inside in grown:
         _fill(present, inside, known)
-
-
-def again(value: Any) -> Any:
-    """Make anew what a `Room` has kept of one attribute."""
-    return _again(value, {})
 
 
 def kind_of(value: Any) -> str:
@@ -219,8 +214,17 @@ def kind_of(value: Any) -> str:
     return type(value).__name__ if type(value) in (list, tuple, dict) else ""
 
 
-def _again(value: Any, known: dict[int, Any]) -> Any:
-    """Make what was kept anew: it may be changed in its place, and put back once more."""
+def again(value: Any, known: dict[int, Any] | None = None) -> Any:
+    """Make what was kept anew: it may be changed in its place, and put back once more.
+
+    Parameters
+    ----------
+    value
+        What a `Room` has kept of one attribute.
+    known
+        What was made anew of other attributes, where they may hold the same.
+    """
+    known = {} if known is None else known
     if type(value) in PLAIN:
         return value
     if id(value) not in known:
@@ -237,17 +241,17 @@ def _made(value: Any, known: dict[int, Any]) -> Any:
     if kind == "host":
         return inside.to("cpu", copy=True)
     if kind == "dict":
-        return {key: _again(one, known) for key, one in inside.items()}
-    items = list(inside) if _all_plain(inside) else [_again(one, known) for one in inside]
+        return {key: again(one, known) for key, one in inside.items()}
+    items = list(inside) if _all_plain(inside) else [again(one, known) for one in inside]
     return {"list": list, "tuple": tuple, "L": L}[kind](items)
 
 
 def _fill(present: Any, inside: Any, known: dict[int, Any]) -> None:
     if isinstance(inside, dict):
-        present.update({key: _again(one, known) for key, one in inside.items()})
+        present.update({key: again(one, known) for key, one in inside.items()})
         return
     items = present if isinstance(present, list) else present.items
-    items[:] = [_again(one, known) for one in inside]
+    items[:] = [again(one, known) for one in inside]
 
 
 def _leads(present: Any, value: Any) -> bool:

@@ -58,9 +58,8 @@ def _module(learner: Any) -> Any:
 
 def _changing(module: Any) -> Iterator[tuple[str, Any]]:
     """Give the weights that are trained, and the buffers, but for those of a frozen network."""
-    trained = [(name, one) for name, one in module.named_parameters() if one.requires_grad]
+    yield from ((name, one) for name, one in module.named_parameters() if one.requires_grad)
     frozen = {id(one) for part in module.modules() if _is_frozen(part) for one in part.buffers()}
-    yield from trained
     yield from ((name, one) for name, one in module.named_buffers() if id(one) not in frozen)
 
 
